@@ -1,0 +1,120 @@
+#include "bindings/checks.h"
+
+namespace lamina {
+namespace {
+
+// An op from x to y of one shape, by elements; and its backward from (dy, y).
+template <class Pick>
+void bind_map(py::module_& m, const char* op, const char* backward, Pick pick) {
+  m.def(
+      op,
+      [op, pick](const py::array& x) {
+        return by_dtype(op, "x", x, [&](auto type) -> py::array {
+          using T = typename decltype(type)::type;
+          const Shape shape = shape_of(x);
+          const T* xs = input<T>(op, "x", x, shape);
+          py::array y = allocate<T>(shape);
+          T* ys = data<T>(y);
+          const Index n = size_of(shape);
+          py::gil_scoped_release release;
+          pick(kernels<T>(), n, xs, ys);
+          return y;
+        });
+      },
+      py::arg("x"));
+  m.def(
+      backward,
+      [backward, pick](const py::array& dy, const py::array& y) {
+        return by_dtype(backward, "dy", dy, [&](auto type) -> py::array {
+          using T = typename decltype(type)::type;
+          const Shape shape = shape_of(dy);
+          const T *dys = input<T>(backward, "dy", dy, shape), *ys = input<T>(backward, "y", y, shape);
+          py::array dx = allocate<T>(shape);
+          T* out = data<T>(dx);
+          const Index n = size_of(shape);
+          py::gil_scoped_release release;
+          pick(kernels<T>(), n, dys, ys, out);
+          return dx;
+        });
+      },
+      py::arg("dy"), py::arg("y"));
+}
+
+// The same over the rows of a matrix.
+template <class Pick>
+void bind_rows(py::module_& m, const char* op, const char* backward, Pick pick) {
+  m.def(
+      op,
+      [op, pick](const py::array& x) {
+        return by_dtype(op, "x", x, [&](auto type) -> py::array {
+          using T = typename decltype(type)::type;
+          const T* xs = input<T>(op, "x", x, {-1, -1});
+          const Index M = x.shape(0), N = x.shape(1);
+          if (N == 0) fail_value(std::string(op) + ": a row of x needs at least one element");
+          py::array y = allocate<T>({M, N});
+          T* ys = data<T>(y);
+          py::gil_scoped_release release;
+          pick(kernels<T>(), M, N, xs, ys);
+          return y;
+        });
+      },
+      py::arg("x"));
+  m.def(
+      backward,
+      [backward, pick](const py::array& dy, const py::array& y) {
+        return by_dtype(backward, "dy", dy, [&](auto type) -> py::array {
+          using T = typename decltype(type)::type;
+          require_rank(backward, "dy", dy, 2, "(M, N)");
+          const Index M = dy.shape(0), N = dy.shape(1);
+          const T *dys = input<T>(backward, "dy", dy, {M, N}), *ys = input<T>(backward, "y", y, {M, N});
+          py::array dx = allocate<T>({M, N});
+          T* out = data<T>(dx);
+          py::gil_scoped_release release;
+          pick(kernels<T>(), M, N, dys, ys, out);
+          return dx;
+        });
+      },
+      py::arg("dy"), py::arg("y"));
+}
+
+// One callable for both directions: as many pointers as the kernel of that direction takes.
+#define LAMINA_MAP(name)                                                          \
+  struct {                                                                        \
+    template <class T>                                                            \
+    void operator()(const Kernels<T>& k, Index n, const T* x, T* y) const {       \
+      k.name(n, x, y);                                                            \
+    }                                                                             \
+    template <class T>                                                            \
+    void operator()(const Kernels<T>& k, Index n, const T* dy, const T* y, T* dx) const { \
+      k.name##_backward(n, dy, y, dx);                                            \
+    }                                                                             \
+  } const pick_##name
+#define LAMINA_ROWS(name)                                                         \
+  struct {                                                                        \
+    template <class T>                                                            \
+    void operator()(const Kernels<T>& k, Index M, Index N, const T* x, T* y) const { \
+      k.name(M, N, x, y);                                                         \
+    }                                                                             \
+    template <class T>                                                            \
+    void operator()(const Kernels<T>& k, Index M, Index N, const T* dy, const T* y, T* dx) const { \
+      k.name##_backward(M, N, dy, y, dx);                                         \
+    }                                                                             \
+  } const pick_##name
+
+LAMINA_MAP(relu);
+LAMINA_MAP(sigmoid);
+LAMINA_MAP(tanh);
+LAMINA_ROWS(softmax);
+LAMINA_ROWS(log_softmax);
+
+}  // namespace
+
+void bind_activations(py::module_& m) {
+  bind_map(m, "relu", "relu_backward", pick_relu);
+  bind_map(m, "sigmoid", "sigmoid_backward", pick_sigmoid);
+  bind_map(m, "tanh", "tanh_backward", pick_tanh);
+  bind_rows(m, "softmax", "softmax_backward", pick_softmax);
+  bind_rows(m, "log_softmax", "log_softmax_backward", pick_log_softmax);
+}
+
+}  // namespace lamina

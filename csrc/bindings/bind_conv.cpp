@@ -1,0 +1,115 @@
+#include "bindings/checks.h"
+
+namespace lamina {
+namespace {
+
+Algorithm algorithm_named(const char* op, const std::string& name) {
+  if (name == "auto") return Algorithm::automatic;
+  if (name == "im2col") return Algorithm::im2col;
+  if (name == "direct") return Algorithm::direct;
+  fail_value(std::string(op) + ": algorithm must be 'auto', 'im2col' or 'direct', not '" + name + "'");
+}
+
+struct Options {
+  Pair stride;
+  Sides padding;
+  Pair dilation;
+  Index groups;
+};
+
+// The output length of an axis; refuses what has none.
+Index output_length(const char* op, Index size, Index before, Index after, Index kernel, Index stride, Index dilation) {
+  if (kernel < 1 || stride < 1 || dilation < 1) fail_value(std::string(op) + ": kernel size, stride and dilation must be at least 1");
+  if (before < 0 || after < 0) fail_value(std::string(op) + ": padding must not be negative");
+  const Index limit = Index{1} << 31;
+  if (size >= limit || before >= limit || after >= limit || kernel >= limit || stride >= limit || dilation >= limit)
+    fail_value(std::string(op) + ": sizes must be below 2**31");
+  const Index reach = dilation * (kernel - 1) + 1, padded = size + before + after;
+  if (reach > padded)
+    fail_value(std::string(op) + ": the kernel reaches over " + std::to_string(reach) + " pixels but the padded image has " +
+               std::to_string(padded));
+  return (padded - reach) / stride + 1;
+}
+
+// x_shape (N,H,W,C), w_shape (O,KH,KW,I).
+Conv2dShape conv_shape(const char* op, const Shape& x, const Shape& w, const Options& o) {
+  if (o.groups < 1 || x[3] % o.groups != 0 || w[0] % o.groups != 0 || x[3] / o.groups != w[3])
+    fail_value(std::string(op) + ": x has " + std::to_string(x[3]) + " channels and w has shape " + shape_text(w) +
+               " (OHWI), which do not fit groups = " + std::to_string(o.groups));
+  const Index OH = output_length(op, x[1], o.padding[0], o.padding[1], w[1], o.stride[0], o.dilation[0]);
+  const Index OW = output_length(op, x[2], o.padding[2], o.padding[3], w[2], o.stride[1], o.dilation[1]);
+  return {x[0], x[1], x[2], x[3], w[0], w[1], w[2], OH, OW, o.stride[0], o.stride[1], o.padding[0], o.padding[1], o.padding[2],
+          o.padding[3], o.dilation[0], o.dilation[1], o.groups};
+}
+
+py::array conv2d(const py::array& x, const py::array& w, const std::optional<py::array>& b, Pair stride, Sides padding, Pair dilation,
+                 Index groups, const std::string& algorithm) {
+  const char* op = "conv2d";
+  const Algorithm chosen = algorithm_named(op, algorithm);
+  return by_dtype(op, "x", x, [&](auto type) -> py::array {
+    using T = typename decltype(type)::type;
+    const T* xs = input<T>(op, "x", x, {-1, -1, -1, -1});
+    const T* ws = input<T>(op, "w", w, {-1, -1, -1, -1});
+    const Conv2dShape s = conv_shape(op, shape_of(x), shape_of(w), {stride, padding, dilation, groups});
+    const T* bs = optional_input<T>(op, "b", b, {s.O});
+    py::array y = allocate<T>({s.N, s.OH, s.OW, s.O});
+    T* out = data<T>(y);
+    py::gil_scoped_release release;
+    kernels<T>().conv2d(s, chosen, xs, ws, bs, out);
+    return y;
+  });
+}
+
+py::array conv2d_backward_input(const py::array& dy, const py::array& w, Pair input_size, Pair stride, Sides padding, Pair dilation,
+                                Index groups, const std::string& algorithm) {
+  const char* op = "conv2d_backward_input";
+  const Algorithm chosen = algorithm_named(op, algorithm);
+  return by_dtype(op, "dy", dy, [&](auto type) -> py::array {
+    using T = typename decltype(type)::type;
+    require_rank(op, "dy", dy, 4, "(N, OH, OW, O)");
+    const T* ws = input<T>(op, "w", w, {-1, -1, -1, -1});
+    const Shape x_shape{dy.shape(0), input_size[0], input_size[1], w.shape(3) * groups};
+    const Conv2dShape s = conv_shape(op, x_shape, shape_of(w), {stride, padding, dilation, groups});
+    const T* dys = input<T>(op, "dy", dy, {s.N, s.OH, s.OW, s.O});
+    py::array dx = allocate<T>(x_shape);
+    T* out = data<T>(dx);
+    py::gil_scoped_release release;
+    kernels<T>().conv2d_backward_input(s, chosen, dys, ws, out);
+    return dx;
+  });
+}
+
+py::tuple conv2d_backward_weight(const py::array& dy, const py::array& x, Pair kernel_size, Pair stride, Sides padding, Pair dilation,
+                                 Index groups, const std::string& algorithm) {
+  const char* op = "conv2d_backward_weight";
+  const Algorithm chosen = algorithm_named(op, algorithm);
+  return by_dtype(op, "dy", dy, [&](auto type) -> py::tuple {
+    using T = typename decltype(type)::type;
+    require_rank(op, "dy", dy, 4, "(N, OH, OW, O)");
+    const T* xs = input<T>(op, "x", x, {dy.shape(0), -1, -1, -1});
+    const Shape w_shape{dy.shape(3), kernel_size[0], kernel_size[1], groups > 0 ? x.shape(3) / groups : 0};
+    const Conv2dShape s = conv_shape(op, shape_of(x), w_shape, {stride, padding, dilation, groups});
+    const T* dys = input<T>(op, "dy", dy, {s.N, s.OH, s.OW, s.O});
+    py::array dw = allocate<T>(w_shape), db = allocate<T>({s.O});
+    T *dws = data<T>(dw), *dbs = data<T>(db);
+    {
+      py::gil_scoped_release release;
+      kernels<T>().conv2d_backward_weight(s, chosen, dys, xs, dws, dbs);
+    }
+    return py::make_tuple(dw, db);
+  });
+}
+
+}  // namespace
+
+void bind_conv(py::module_& m) {
+  using py::arg;
+  m.def("conv2d", &conv2d, arg("x"), arg("w"), arg("b").none(true), arg("stride"), arg("padding"), arg("dilation"), arg("groups"),
+        arg("algorithm") = "auto");
+  m.def("conv2d_backward_input", &conv2d_backward_input, arg("dy"), arg("w"), arg("input_size"), arg("stride"), arg("padding"),
+        arg("dilation"), arg("groups"), arg("algorithm") = "auto");
+  m.def("conv2d_backward_weight", &conv2d_backward_weight, arg("dy"), arg("x"), arg("kernel_size"), arg("stride"), arg("padding"),
+        arg("dilation"), arg("groups"), arg("algorithm") = "auto");
+}
+
+}  // namespace lamina

@@ -1,0 +1,15 @@
+#include "bindings/checks.h"
+
+PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
+  using namespace lamina;
+  m.doc() = "lamina's compiled kernels; see _core.pyi for the contract.";
+  bind_gemm(m);
+  bind_conv(m);
+  bind_pool(m);
+  bind_recurrent(m);
+  bind_activations(m);
+  bind_losses(m);
+  bind_topk(m);
+  bind_optim(m);
+  bind_machine(m);
+}

@@ -1,0 +1,94 @@
+// The only door to OpenMP. A kernel cuts its work into tasks by the shape alone, so that every sum has one order; threads
+// then take tasks in any order, and the bits are the same for 1, 2 or 16 of them.
+#pragma once
+#include <atomic>
+#include <exception>
+
+#include "common/memory.h"
+#include "common/types.h"
+
+#if defined(__SSE2__)
+#include <xmmintrin.h>
+#endif
+
+namespace lamina {
+
+// Costs are counted in floating-point operations; a byte of memory traffic costs about as much as four of them.
+constexpr double kByte = 4.0;
+
+int max_threads();            // what a kernel may use now
+void set_max_threads(int n);  // n >= 1
+int cpu_limit();              // CPUs of the affinity mask and the cgroup quota
+bool has_openmp();
+
+// Threads for n tasks of `cost` operations each: small work stays on the calling thread.
+int plan_threads(Index n, double cost);
+
+namespace {
+
+// Denormals cost a hundred times a normal number: flushed inside kernels, the caller's mode restored after.
+class FlushDenormals {
+ public:
+#if defined(__SSE2__)
+  FlushDenormals() : saved_(_mm_getcsr()) { _mm_setcsr(saved_ | 0x8040); }
+  ~FlushDenormals() { _mm_setcsr(saved_); }
+
+ private:
+  unsigned saved_;
+#elif defined(__aarch64__)
+  FlushDenormals() {
+    asm volatile("mrs %0, fpcr" : "=r"(saved_));
+    asm volatile("msr fpcr, %0" ::"r"(saved_ | (1ull << 24)));
+  }
+  ~FlushDenormals() { asm volatile("msr fpcr, %0" ::"r"(saved_)); }
+
+ private:
+  unsigned long long saved_;
+#else
+  FlushDenormals() {}
+  ~FlushDenormals() {}
+#endif
+ public:
+  FlushDenormals(const FlushDenormals&) = delete;
+  FlushDenormals& operator=(const FlushDenormals&) = delete;
+};
+
+// f(task, scratch) for each task in 0..n-1; `scratch` is `bytes` of aligned memory of the thread's own. Tasks must not throw.
+template <class F>
+void parallel_for_scratch(Index n, double cost, std::size_t bytes, F&& f) {
+  if (n <= 0) return;
+  const int threads = plan_threads(n, cost);
+  const std::size_t stride = (bytes + 4095) / 4096 * 4096 + 64;  // odd lines apart: no 4 KiB aliasing between threads
+  Buffer scratch(bytes ? stride * threads : 0);
+  char* const base = static_cast<char*>(scratch.data());
+  if (threads == 1) {
+    FlushDenormals flush;
+    for (Index i = 0; i < n; ++i) f(i, static_cast<void*>(base));
+    return;
+  }
+  std::atomic<Index> next{0};
+  std::atomic<int> member{0};
+#pragma omp parallel num_threads(threads)
+  {
+    FlushDenormals flush;
+    char* mine = base + stride * member.fetch_add(1, std::memory_order_relaxed) * (bytes != 0);
+    for (Index i; (i = next.fetch_add(1, std::memory_order_relaxed)) < n;) f(i, static_cast<void*>(mine));
+  }
+}
+
+template <class F>
+void parallel_for(Index n, double cost, F&& f) {
+  parallel_for_scratch(n, cost, 0, [&](Index i, void*) { f(i); });
+}
+
+// f(begin, end) over 0..n-1 in blocks of `block` elements (a constant of the kernel, so sums per block have one order).
+template <class F>
+void parallel_blocks(Index n, Index block, double cost_per_element, F&& f) {
+  parallel_for((n + block - 1) / block, cost_per_element * static_cast<double>(block), [&](Index i) {
+    const Index begin = i * block;
+    f(begin, begin + block < n ? begin + block : n);
+  });
+}
+
+}  // namespace
+}  // namespace lamina

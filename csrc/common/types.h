@@ -1,0 +1,38 @@
+// The shapes that kernels take. One vocabulary in all strata: N H W C images, O output channels, KH KW kernel,
+// OH OW output image, T D sequences.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+
+namespace lamina {
+
+using Index = std::ptrdiff_t;
+
+struct Conv2dShape {
+  Index N, H, W, C;        // input image
+  Index O, KH, KW;         // filters: (O, KH, KW, C / groups)
+  Index OH, OW;            // output image
+  Index stride_h, stride_w;
+  Index top, bottom, left, right;  // padding
+  Index dilation_h, dilation_w;
+  Index groups;
+};
+
+struct Pool2dShape {
+  Index N, H, W, C;
+  Index KH, KW;
+  Index OH, OW;
+  Index stride_h, stride_w;
+  Index top, bottom, left, right;
+};
+
+// A matrix of any strides (in elements): element (i, j) is data[i * rs + j * cs].
+template <class T>
+struct MatrixView {
+  const T* data;
+  Index rs, cs;
+};
+
+enum class Algorithm { automatic, im2col, direct };
+
+}  // namespace lamina

@@ -1,0 +1,42 @@
+// Which algorithm a convolution takes.
+#pragma once
+#include "kernels/conv_backward_weight.h"
+#include "kernels/conv_depthwise.h"
+#include "kernels/im2col.h"
+#include "kernels/reduce.h"
+
+namespace lamina {
+namespace {
+
+// Direct reads pixels of one output row as a tile: with very short rows its tiles are too small to fill the registers, and
+// the matrix of patches, whose rows are all pixels of all images, is faster although it has to be built.
+LAMINA_INLINE Algorithm choose_algorithm(const Conv2dShape& s, Algorithm asked) {
+  if (asked != Algorithm::automatic) return asked;
+  return s.OW < 4 && s.N * s.OH * s.OW >= 16 ? Algorithm::im2col : Algorithm::direct;
+}
+LAMINA_INLINE bool is_depthwise(const Conv2dShape& s) { return s.groups == s.C && s.groups == s.O && s.groups > 1; }
+
+template <class T>
+void conv2d(const Conv2dShape& s, Algorithm algorithm, const T* x, const T* w, const T* b, T* y) {
+  if (is_depthwise(s) && algorithm != Algorithm::im2col) return conv2d_depthwise(s, x, w, b, y);
+  if (choose_algorithm(s, algorithm) == Algorithm::im2col) return conv2d_im2col(s, x, w, b, y);
+  conv2d_direct(s, x, w, b, y);
+}
+
+template <class T>
+void conv2d_backward_input(const Conv2dShape& s, Algorithm algorithm, const T* dy, const T* w, T* dx) {
+  if (is_depthwise(s) && algorithm != Algorithm::im2col) return conv2d_depthwise_backward_input(s, dy, w, dx);
+  if (choose_algorithm(s, algorithm) == Algorithm::im2col) return conv2d_im2col_backward_input(s, dy, w, dx);
+  conv2d_direct_backward_input(s, dy, w, dx);
+}
+
+template <class T>
+void conv2d_backward_weight(const Conv2dShape& s, Algorithm algorithm, const T* dy, const T* x, T* dw, T* db) {
+  if (is_depthwise(s) && algorithm != Algorithm::im2col) return conv2d_depthwise_backward_weight(s, dy, x, dw, db);
+  if (choose_algorithm(s, algorithm) == Algorithm::direct) return conv2d_direct_backward_weight(s, dy, x, dw, db);
+  conv2d_im2col_backward_weight(s, dy, x, dw);
+  sum_rows(s.N * s.OH * s.OW, s.O, dy, db);
+}
+
+}  // namespace
+}  // namespace lamina

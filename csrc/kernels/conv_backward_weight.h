@@ -1,0 +1,140 @@
+// Direct convolution, backward to the filters and the bias, NHWC.
+//
+//   dw[o,r,s,c] = sum over n,oh,ow:  dy[n,oh,ow,o]  x[n, oh*stride + r*dilation - padding, ow*..., c]        db[o] = sum dy
+//
+// A tile of (r,s,c) times output channels stays in registers while the pixels of a block pass by: outer_tile. The block's
+// input is opened as in the forward direction; its dy is packed to [pixel][panel column]. Blocks are grouped into chunks by
+// the shape alone; a task is (chunk, group, panel) and sums its blocks in order into its own partial result,
+// [chunk][group][panel][r,s,c][column]; the chunks are then added in order. So the sum has one order for any thread count.
+#pragma once
+#include "kernels/conv_direct.h"
+
+namespace lamina {
+namespace {
+
+constexpr Index kMostChunks = 16;
+constexpr Index kPartialBytes = 16 << 20;
+
+// The inputs of one pixel, (r,s,c) in order, cut into tiles; a tile lies in one contiguous run where runs are long enough.
+struct InputTiles {
+  Index run, runs;
+  bool across;  // runs are short: tiles go across them, by a table of offsets
+  LAMINA_INLINE InputTiles(Index run_length, Index count) : run(run_length), runs(count), across(run_length < kMaxRows / 2) {}
+};
+
+// One block: window x, packed dy, onto partial w.
+template <class T>
+void outer_block(const TapGrid& g, Window<T> x, const Index* offset, const T* dy, Index rows, int vectors, T* w) {
+  const Index depth = g.depth(), a_row = g.step_h * x.row, a_pixel = g.step_w * x.pixel;
+  const Runs runs = runs_of(g, x.pixel);
+  const InputTiles cut(runs.length, runs.count);
+  const Index parts = cut.across ? 1 : runs.count;
+  const Tiles tiles(cut.across ? depth : runs.length);
+  Index k = 0;
+  for (Index part = 0; part < parts; ++part) {
+    for (Index i = 0; i < tiles.count; ++i) {
+      const int n = tiles.rows(i);
+      T* out = w + k * vectors * kLanes<T>;
+      if (cut.across) outer_tile_for<T, false>(n, vectors)(x.data, a_row, a_pixel, offset + k, dy, rows, g.cols, out);
+      else outer_tile_for<T, true>(n, vectors)(x.data + offset[k], a_row, a_pixel, nullptr, dy, rows, g.cols, out);
+      k += n;
+    }
+  }
+}
+
+// dst[pixel][column] from rows of dy, and their sums onto db (full vectors).
+template <class T>
+void pack_gradient(const T* dy, Index pixels, Index ld, int columns, int vectors, T* dst, T* db) {
+  constexpr int W = kLanes<T>;
+  for (int j = 0; j < vectors; ++j) {
+    const int n = static_cast<int>(least(columns - j * W, W));
+    Vec<T> sum = load(db + j * W);
+    for (Index p = 0; p < pixels; ++p) {
+      const Vec<T> v = load_some(dy + p * ld + j * W, n);
+      store(dst + (p * vectors + j) * W, v);
+      sum += v;
+    }
+    store(db + j * W, sum);
+  }
+}
+
+// dw[o][k] = sum over chunks of partial[chunk][k][o], for one panel.
+template <class T>
+void reduce_panel(T* partial, Index chunks, Index chunk_size, Index depth, int columns, int vectors, T* dw) {
+  constexpr int W = kLanes<T>;
+  const Index width = static_cast<Index>(vectors) * W;
+  for (Index i = 0; i < depth * width; i += W) {
+    Vec<T> sum = load(partial + i);
+    for (Index c = 1; c < chunks; ++c) sum += load(partial + c * chunk_size + i);
+    store(partial + i, sum);
+  }
+  for (Index j = 0; j < columns; j += W) {
+    Index k = 0;
+    if (j + W <= columns) {
+      for (; k + W <= depth; k += W) transpose_square(partial + k * width + j, width, dw + j * depth + k, depth);
+    }
+    for (; k < depth; ++k)
+      for (Index i = j; i < least(j + W, columns); ++i) dw[i * depth + k] = partial[k * width + i];
+  }
+}
+
+template <class T>
+void conv2d_direct_backward_weight(const Conv2dShape& s, const T* dy, const T* x, T* dw, T* db) {
+  const Index C = s.C / s.groups, O = s.O / s.groups;
+  const TapGrid g{s.H, s.W, C, s.C, s.KH, -s.top, s.dilation_h, s.KW, -s.left, s.dilation_w, s.stride_h, s.stride_w,
+                  s.OH, s.OW, s.OH * s.OW * s.O, s.OW * s.O, s.O, O, s.groups};
+  const bool in_place = g.inside();
+  const Index panels = panel_count<T>(O), depth = g.depth(), width = panels * kPanel<T>;
+  const Index row_bytes = greatest(1, static_cast<Index>(sizeof(T)) * g.span_w() * C * g.step_h);
+  const Index block_rows = s.OH == 0 ? 1 : ceil_div(s.OH, ceil_div(s.OH, greatest(1, kBlockBytes / row_bytes)));
+  const Index row_blocks = ceil_div(s.OH, block_rows), units = s.N * row_blocks;
+  const Index chunk_size = s.groups * width * depth;
+  const Index wanted = ceil_div(2 * kMostChunks, s.groups * panels);
+  const Index affordable = greatest(1, kPartialBytes / (chunk_size * static_cast<Index>(sizeof(T))));
+  const Index chunks = greatest(1, least(least(wanted, kMostChunks), least(affordable, units)));
+  Buffer partial_buffer(sizeof(T) * static_cast<std::size_t>(chunks * (chunk_size + s.groups * width)));
+  T* const partial = partial_buffer.as<T>();
+  T* const partial_db = partial + chunks * chunk_size;
+
+  const Index window = (in_place ? 0 : g.span_h(block_rows) * g.span_w() * C) + kAlignment;
+  const Index slab = block_rows * s.OW * kPanel<T>;
+  const std::size_t bytes = sizeof(T) * static_cast<std::size_t>(window + slab) + kAlignment + sizeof(Index) * static_cast<std::size_t>(depth);
+  const Index tasks = chunks * s.groups * panels;
+  const double cost = 2.0 * static_cast<double>(s.N * s.OH * s.OW) * static_cast<double>(s.O * depth) / static_cast<double>(tasks);
+  parallel_for_scratch(tasks, cost, bytes, [&](Index task, void* mine) {
+    const Index p = task % panels, group = task / panels % s.groups, chunk = task / panels / s.groups;
+    const Index j = group * O + p * kPanel<T>;
+    const int vectors = panel_vectors<T>(O, p), columns = static_cast<int>(least(O - p * kPanel<T>, kPanel<T>));
+    T* const slab_data = static_cast<T*>(mine);
+    T* const scratch = slab_data + slab;
+    Index* const offset = reinterpret_cast<Index*>(scratch + ceil_div(window * sizeof(T), kAlignment) * kAlignment / sizeof(T));
+    T* const w = partial + chunk * chunk_size + group * width * depth + panel_offset<T>(p, depth);
+    T* const sums = partial_db + chunk * s.groups * width + group * width + p * kPanel<T>;
+    fill_zero(w, depth * vectors * kLanes<T>);
+    fill_zero(sums, static_cast<Index>(vectors) * kLanes<T>);
+    for (Index unit = chunk * units / chunks; unit < (chunk + 1) * units / chunks; ++unit) {
+      const Index n = unit / row_blocks, first = unit % row_blocks * block_rows, rows = least(block_rows, s.OH - first);
+      const Window<T> here = open_window(g, x + n * s.H * s.W * s.C, group, first, rows, in_place, scratch);
+      Index* o = offset;
+      for (Index r = 0; r < s.KH; ++r)
+        for (Index q = 0; q < s.KW; ++q)
+          for (Index c = 0; c < C; ++c) *o++ = r * g.row_step * here.row + q * g.col_step * here.pixel + c;
+      pack_gradient(dy + (n * s.OH + first) * s.OW * s.O + j, rows * s.OW, s.O, columns, vectors, slab_data, sums);
+      outer_block(g, here, offset, slab_data, rows, vectors, w);
+    }
+  });
+  parallel_for(s.groups * panels, kByte * static_cast<double>(chunks * depth * kPanel<T>) * sizeof(T), [&](Index task) {
+    const Index p = task % panels, group = task / panels, j = group * O + p * kPanel<T>;
+    const int columns = static_cast<int>(least(O - p * kPanel<T>, kPanel<T>));
+    reduce_panel(partial + group * width * depth + panel_offset<T>(p, depth), chunks, chunk_size, depth, columns,
+                 panel_vectors<T>(O, p), dw + j * depth);
+    for (int i = 0; i < columns; ++i) {
+      T sum = 0;
+      for (Index c = 0; c < chunks; ++c) sum += partial_db[c * s.groups * width + group * width + p * kPanel<T> + i];
+      db[j + i] = sum;
+    }
+  });
+}
+
+}  // namespace
+}  // namespace lamina

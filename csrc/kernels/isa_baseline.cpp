@@ -1,0 +1,3 @@
+#define LAMINA_ISA baseline
+#define LAMINA_VEC_BYTES 16
+#include "kernels/kernels_impl.h"

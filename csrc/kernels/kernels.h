@@ -1,0 +1,76 @@
+// The contract: one table of kernels per instruction set. All arrays are contiguous (GEMM operands excepted) and checked by
+// the caller; layouts and equations stand at the top of each kernel's own file. Outputs are written whole (=), never added to,
+// and must not overlap inputs. Kernels may throw std::bad_alloc before they start, and nothing else.
+#pragma once
+#include "common/types.h"
+
+namespace lamina {
+
+struct CellShape {
+  Index N, D, H;
+};
+
+template <class T>
+struct Kernels {
+  using Matrix = MatrixView<T>;
+  void (*gemm)(Index M, Index N, Index K, Matrix a, Matrix b, T* c, Index ldc, const T* bias, bool accumulate);
+  void (*sum_rows)(Index M, Index N, const T* x, T* out);
+
+  void (*conv2d)(const Conv2dShape&, Algorithm, const T* x, const T* w, const T* b, T* y);
+  void (*conv2d_backward_input)(const Conv2dShape&, Algorithm, const T* dy, const T* w, T* dx);
+  void (*conv2d_backward_weight)(const Conv2dShape&, Algorithm, const T* dy, const T* x, T* dw, T* db);
+
+  void (*max_pool2d_u8)(const Pool2dShape&, const T* x, T* y, std::uint8_t* argmax);
+  void (*max_pool2d_i32)(const Pool2dShape&, const T* x, T* y, std::int32_t* argmax);
+  void (*max_pool2d_backward_u8)(const Pool2dShape&, const T* dy, const std::uint8_t* argmax, T* dx);
+  void (*max_pool2d_backward_i32)(const Pool2dShape&, const T* dy, const std::int32_t* argmax, T* dx);
+  void (*avg_pool2d)(const Pool2dShape&, bool count_padding, const T* x, T* y);
+  void (*avg_pool2d_backward)(const Pool2dShape&, bool count_padding, const T* dy, T* dx);
+
+  void (*lstm_cell)(const CellShape&, const T* x, const T* h, const T* c, const T* w_ih, const T* w_hh, const T* b, T* h_next,
+                    T* c_next, T* gates);
+  void (*lstm_cell_backward)(const CellShape&, const T* dh_next, const T* dc_next, const T* x, const T* h, const T* c,
+                             const T* w_ih, const T* w_hh, const T* c_next, const T* gates, T* dx, T* dh, T* dc, T* dw_ih,
+                             T* dw_hh, T* db);
+  void (*rnn_cell)(const CellShape&, const T* x, const T* h, const T* w_ih, const T* w_hh, const T* b, T* h_next);
+  void (*rnn_cell_backward)(const CellShape&, const T* dh_next, const T* x, const T* h, const T* w_ih, const T* w_hh,
+                            const T* h_next, T* dx, T* dh, T* dw_ih, T* dw_hh, T* db);
+
+  void (*relu)(Index n, const T* x, T* y);
+  void (*relu_backward)(Index n, const T* dy, const T* y, T* dx);
+  void (*sigmoid)(Index n, const T* x, T* y);
+  void (*sigmoid_backward)(Index n, const T* dy, const T* y, T* dx);
+  void (*tanh)(Index n, const T* x, T* y);
+  void (*tanh_backward)(Index n, const T* dy, const T* y, T* dx);
+
+  void (*softmax)(Index M, Index N, const T* x, T* y);
+  void (*softmax_backward)(Index M, Index N, const T* dy, const T* y, T* dx);
+  void (*log_softmax)(Index M, Index N, const T* x, T* y);
+  void (*log_softmax_backward)(Index M, Index N, const T* dy, const T* y, T* dx);
+  void (*softmax_cross_entropy)(Index M, Index N, const T* x, const std::int64_t* labels, T* loss, T* probabilities);
+  void (*softmax_cross_entropy_backward)(Index M, Index N, const T* dloss, const T* probabilities, const std::int64_t* labels,
+                                         T* dx);
+  T (*mean_squared_error)(Index n, const T* x, const T* target);
+  void (*mean_squared_error_backward)(Index n, double dloss, const T* x, const T* target, T* dx);
+
+  void (*sgd_step)(Index n, T* p, const T* g, T* v, double lr, double momentum, bool nesterov, double decay);
+  void (*adam_step)(Index n, T* p, const T* g, T* m, T* v, double lr, double beta1, double beta2, double eps, double decay,
+                    bool decoupled, Index step);
+
+  double (*multiply_adds)(Index rounds, T* sink);
+  T (*sum_memory)(Index n, const T* x);
+};
+
+struct KernelTable {
+  const char* name;
+  Kernels<float> f32;
+  Kernels<double> f64;
+};
+
+extern const KernelTable kernels_baseline, kernels_avx2, kernels_avx512, kernels_neon;
+
+// No SIMD in it, so one for all: the k greatest of each row of x (M,N), falling; ties to the lowest index; NaN first.
+template <class T>
+void topk(Index M, Index N, Index k, const T* x, T* values, std::int64_t* indices);
+
+}  // namespace lamina

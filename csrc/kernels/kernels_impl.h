@@ -1,0 +1,66 @@
+// All kernels, compiled once per instruction set: an isa_*.cpp defines LAMINA_ISA and LAMINA_VEC_BYTES and includes this.
+// Everything here has internal linkage but the table, so code for one processor can never be linked into another's.
+#pragma once
+#include "kernels/kernels.h"
+//
+#include "kernels/conv2d.h"
+#include "kernels/elementwise.h"
+#include "kernels/gemm.h"
+#include "kernels/mse.h"
+#include "kernels/optim.h"
+#include "kernels/peak.h"
+#include "kernels/pool2d.h"
+#include "kernels/recurrent.h"
+#include "kernels/softmax.h"
+
+namespace lamina {
+namespace {
+
+template <class T>
+constexpr Kernels<T> make_kernels() {
+  return {
+      .gemm = &lamina::gemm<T>,
+      .sum_rows = &lamina::sum_rows<T>,
+      .conv2d = &lamina::conv2d<T>,
+      .conv2d_backward_input = &lamina::conv2d_backward_input<T>,
+      .conv2d_backward_weight = &lamina::conv2d_backward_weight<T>,
+      .max_pool2d_u8 = &max_pool2d<T, std::uint8_t>,
+      .max_pool2d_i32 = &max_pool2d<T, std::int32_t>,
+      .max_pool2d_backward_u8 = &max_pool2d_backward<T, std::uint8_t>,
+      .max_pool2d_backward_i32 = &max_pool2d_backward<T, std::int32_t>,
+      .avg_pool2d = &lamina::avg_pool2d<T>,
+      .avg_pool2d_backward = &lamina::avg_pool2d_backward<T>,
+      .lstm_cell = &lamina::lstm_cell<T>,
+      .lstm_cell_backward = &lamina::lstm_cell_backward<T>,
+      .rnn_cell = &lamina::rnn_cell<T>,
+      .rnn_cell_backward = &lamina::rnn_cell_backward<T>,
+      .relu = &lamina::relu<T>,
+      .relu_backward = &lamina::relu_backward<T>,
+      .sigmoid = &lamina::sigmoid<T>,
+      .sigmoid_backward = &lamina::sigmoid_backward<T>,
+      .tanh = &lamina::tanh<T>,
+      .tanh_backward = &lamina::tanh_backward<T>,
+      .softmax = &lamina::softmax<T>,
+      .softmax_backward = &lamina::softmax_backward<T>,
+      .log_softmax = &lamina::log_softmax<T>,
+      .log_softmax_backward = &lamina::log_softmax_backward<T>,
+      .softmax_cross_entropy = &lamina::softmax_cross_entropy<T>,
+      .softmax_cross_entropy_backward = &lamina::softmax_cross_entropy_backward<T>,
+      .mean_squared_error = &lamina::mean_squared_error<T>,
+      .mean_squared_error_backward = &lamina::mean_squared_error_backward<T>,
+      .sgd_step = &lamina::sgd_step<T>,
+      .adam_step = &lamina::adam_step<T>,
+      .multiply_adds = &lamina::multiply_adds<T>,
+      .sum_memory = &lamina::sum_memory<T>,
+  };
+}
+
+}  // namespace
+
+#define LAMINA_STRING_(x) #x
+#define LAMINA_STRING(x) LAMINA_STRING_(x)
+#define LAMINA_JOIN_(a, b) a##b
+#define LAMINA_JOIN(a, b) LAMINA_JOIN_(a, b)
+extern constexpr KernelTable LAMINA_JOIN(kernels_, LAMINA_ISA){LAMINA_STRING(LAMINA_ISA), make_kernels<float>(), make_kernels<double>()};
+
+}  // namespace lamina

@@ -1,0 +1,337 @@
+"""The operators of `Tensor` as pairs on NumPy arrays: forward returns (y, ctx), and backward stands below it.
+
+An operator with two operands is told which of them need a gradient, keeps no more than that takes, and
+answers None for the other. Gradients of broadcast operands are summed back to their shape.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from lamina import ops
+
+Array = npt.NDArray[Any]
+Shape = tuple[int, ...]
+Axis = int | tuple[int, ...] | None
+
+
+def unbroadcast(grad: Array, shape: Shape | None) -> Array | None:
+    """Sum `grad` over the axes along which an operand of `shape` was repeated. None for shape None."""
+    if shape is None or grad.shape == shape:
+        return None if shape is None else grad
+    lead = grad.ndim - len(shape)
+    axes = (*range(lead), *(lead + i for i, n in enumerate(shape) if n == 1 and grad.shape[lead + i] != 1))
+    return np.asarray(grad.sum(axis=axes)).reshape(shape)
+
+
+# arithmetic -------------------------------------------------------------------------------------------
+def add(a: Array, b: Array, needs_da: bool, needs_db: bool) -> tuple[Array, Any]:
+    """a + b."""
+    return a + b, (a.shape if needs_da else None, b.shape if needs_db else None)
+
+
+def add_backward(dy: Array, ctx: Any) -> Any:
+    """-> da, db."""
+    return unbroadcast(dy, ctx[0]), unbroadcast(dy, ctx[1])
+
+
+def subtract(a: Array, b: Array, needs_da: bool, needs_db: bool) -> tuple[Array, Any]:
+    """a - b."""
+    return a - b, (a.shape if needs_da else None, b.shape if needs_db else None)
+
+
+def subtract_backward(dy: Array, ctx: Any) -> Any:
+    """-> da, db."""
+    db = unbroadcast(dy, ctx[1])
+    return unbroadcast(dy, ctx[0]), None if db is None else np.negative(db)
+
+
+def multiply(a: Array, b: Array, needs_da: bool, needs_db: bool) -> tuple[Array, Any]:
+    """a * b."""
+    return a * b, (b if needs_da else None, a if needs_db else None, a.shape, b.shape)
+
+
+def multiply_backward(dy: Array, ctx: Any) -> Any:
+    """-> da, db."""
+    b, a, a_shape, b_shape = ctx
+    da = None if b is None else unbroadcast(dy * b, a_shape)
+    return da, None if a is None else unbroadcast(dy * a, b_shape)
+
+
+def divide(a: Array, b: Array, needs_da: bool, needs_db: bool) -> tuple[Array, Any]:
+    """a / b."""
+    y = a / b
+    return y, (b, y if needs_db else None, a.shape if needs_da else None, b.shape)
+
+
+def divide_backward(dy: Array, ctx: Any) -> Any:
+    """-> da = dy / b, db = -dy y / b."""
+    b, y, a_shape, b_shape = ctx
+    da = dy / b
+    return unbroadcast(da, a_shape), None if y is None else unbroadcast(-da * y, b_shape)
+
+
+def power(a: Array, b: Array, needs_da: bool, needs_db: bool) -> tuple[Array, Any]:
+    """a ** b."""
+    y = a * a if b.ndim == 0 and b == 2 else a**b
+    return y, (a, b, y if needs_db else None, a.shape if needs_da else None)
+
+
+def power_backward(dy: Array, ctx: Any) -> Any:
+    """-> da = dy b a^(b-1), 0 where b is 0; db = dy y log(a), 0 where a is 0."""
+    a, b, y, a_shape = ctx
+    da = db = None
+    with np.errstate(divide="ignore", invalid="ignore"):
+        if a_shape is not None:
+            slope = a * 2 if b.ndim == 0 and b == 2 else np.where(b == 0, 0, b * a ** (b - 1))
+            da = unbroadcast(dy * slope.astype(a.dtype, copy=False), a_shape)
+        if y is not None:
+            log = np.where(a == 0, 0, np.log(a)).astype(a.dtype, copy=False)
+            db = unbroadcast(dy * y * log, b.shape)
+    return da, db
+
+
+def maximum(a: Array, b: Array, needs_da: bool, needs_db: bool) -> tuple[Array, Any]:
+    """The greater of a and b; NaN wins. Where they are equal the gradient goes to a."""
+    y = np.maximum(a, b)
+    return y, (y == a, a.shape if needs_da else None, b.shape if needs_db else None)
+
+
+def minimum(a: Array, b: Array, needs_da: bool, needs_db: bool) -> tuple[Array, Any]:
+    """The smaller of a and b; NaN wins. Where they are equal the gradient goes to a."""
+    y = np.minimum(a, b)
+    return y, (y == a, a.shape if needs_da else None, b.shape if needs_db else None)
+
+
+def select_backward(dy: Array, ctx: Any) -> Any:
+    """-> da, db: dy goes to a where the condition holds, and to b elsewhere."""
+    condition, a_shape, b_shape = ctx
+    da = None if a_shape is None else unbroadcast(dy * condition, a_shape)
+    return da, None if b_shape is None else unbroadcast(dy * ~condition, b_shape)
+
+
+def where(a: Array, b: Array, needs_da: bool, needs_db: bool, condition: Array) -> tuple[Array, Any]:
+    """a where the condition holds, else b."""
+    y = np.where(condition, a, b)
+    return y, (condition, a.shape if needs_da else None, b.shape if needs_db else None)
+
+
+def matmul(a: Array, b: Array, needs_da: bool, needs_db: bool) -> tuple[Array, Any]:
+    """a @ b by NumPy's rules: vectors, matrices, and stacks of matrices that broadcast."""
+    if a.ndim == 0 or b.ndim == 0 or a.shape[-1] != b.shape[max(b.ndim - 2, 0)]:
+        raise ValueError(
+            f"matmul: shapes {a.shape} and {b.shape} do not fit: the last axis of the first and the last but "
+            "one of the second must be equal"
+        )
+    left = a[None] if a.ndim == 1 else a
+    right = b[:, None] if b.ndim == 1 else b
+    shape = (*np.broadcast_shapes(left.shape[:-2], right.shape[:-2]), *a.shape[-2:-1], *b.shape[1:][-1:])
+    if right.ndim == 2:  # one large product rather than many small ones
+        left = left.reshape(math.prod(left.shape[:-1]), left.shape[-1])
+    y = _product(left, right)
+    ctx = (right if needs_da else None, left if needs_db else None, left.shape, right.shape, y.shape)
+    return y.reshape(shape), (*ctx, a.shape, b.shape)
+
+
+def matmul_backward(dy: Array, ctx: Any) -> Any:
+    """-> da = dy b^T, db = a^T dy."""
+    right, left, left_shape, right_shape, y_shape, a_shape, b_shape = ctx
+    dy = dy.reshape(y_shape)
+    da = db = None
+    if right is not None:
+        da = unbroadcast(_product(dy, right.swapaxes(-1, -2)), left_shape)
+    if left is not None:
+        db = unbroadcast(_product(left.swapaxes(-1, -2), dy), right_shape)
+    return None if da is None else da.reshape(a_shape), None if db is None else db.reshape(b_shape)
+
+
+def _product(a: Array, b: Array) -> Array:
+    return ops.gemm(a, b)[0] if a.ndim == b.ndim == 2 else np.matmul(a, b)
+
+
+# one operand ------------------------------------------------------------------------------------------
+def negative(a: Array) -> tuple[Array, Any]:
+    """-a."""
+    return np.negative(a), None
+
+
+def negative_backward(dy: Array, ctx: Any) -> Array:
+    """-dy."""
+    return np.negative(dy)
+
+
+def absolute(a: Array) -> tuple[Array, Any]:
+    """|a|; its gradient at 0 is 0."""
+    return np.abs(a), a
+
+
+def absolute_backward(dy: Array, a: Array) -> Array:
+    """dy sign(a)."""
+    return dy * np.sign(a)
+
+
+def exp(a: Array) -> tuple[Array, Any]:
+    """e^a."""
+    y = np.exp(a)
+    return y, y
+
+
+def exp_backward(dy: Array, y: Array) -> Array:
+    """dy y."""
+    return dy * y
+
+
+def log(a: Array) -> tuple[Array, Any]:
+    """The natural logarithm of a."""
+    return np.log(a), a
+
+
+def log_backward(dy: Array, a: Array) -> Array:
+    """dy / a."""
+    return dy / a
+
+
+def sqrt(a: Array) -> tuple[Array, Any]:
+    """The square root of a."""
+    y = np.sqrt(a)
+    return y, y
+
+
+def sqrt_backward(dy: Array, y: Array) -> Array:
+    """dy / (2 y)."""
+    return dy / (y + y)
+
+
+def astype(a: Array, dtype: np.dtype[Any]) -> tuple[Array, Any]:
+    """A copy of a as dtype."""
+    return a.astype(dtype), a.dtype
+
+
+def astype_backward(dy: Array, dtype: np.dtype[Any]) -> Array:
+    """dy in the dtype of a."""
+    return dy.astype(dtype)
+
+
+# shape ------------------------------------------------------------------------------------------------
+def reshape(a: Array, shape: Shape) -> tuple[Array, Any]:
+    """a in another shape; one axis may be -1."""
+    return a.reshape(shape), a.shape
+
+
+def reshape_backward(dy: Array, shape: Shape) -> Array:
+    """dy in the shape of a."""
+    return dy.reshape(shape)
+
+
+def transpose(a: Array, axes: Shape) -> tuple[Array, Any]:
+    """a with its axes permuted."""
+    return a.transpose(axes), axes
+
+
+def transpose_backward(dy: Array, axes: Shape) -> Array:
+    """The inverse permutation."""
+    return dy.transpose(np.argsort(axes))
+
+
+def index(a: Array, key: Any) -> tuple[Array, Any]:
+    """a[key]."""
+    return a[key], (key, a.shape)
+
+
+def index_backward(dy: Array, ctx: Any) -> Array:
+    """dy added into zeros at the places that were read, as often as each was read."""
+    key, shape = ctx
+    da = np.zeros(shape, dy.dtype)
+    if _reads_once(key):
+        da[key] = dy
+    else:
+        np.add.at(da, key, dy)
+    return da
+
+
+def _reads_once(key: Any) -> bool:
+    """Whether no element can be read twice: slices, integers, and one mask at most."""
+    parts = key if isinstance(key, tuple) else (key,)
+    basic = (slice, int, np.integer, type(None), type(...))
+    masks = [p for p in parts if isinstance(p, np.ndarray) and p.dtype == bool]
+    return len(masks) <= 1 and all(isinstance(p, basic) for p in parts if not any(p is m for m in masks))
+
+
+def concatenate(arrays: Sequence[Array], axis: int) -> tuple[Array, Any]:
+    """The arrays joined along an axis that they have."""
+    y = np.concatenate(arrays, axis=axis)
+    return y, (axis, np.cumsum([a.shape[axis] for a in arrays])[:-1])
+
+
+def concatenate_backward(dy: Array, ctx: Any) -> Any:
+    """dy cut into the parts."""
+    axis, cuts = ctx
+    return tuple(np.split(dy, cuts, axis=axis))
+
+
+def stack(arrays: Sequence[Array], axis: int) -> tuple[Array, Any]:
+    """Arrays of one shape joined along a new axis."""
+    return np.stack(arrays, axis=axis), axis
+
+
+def stack_backward(dy: Array, axis: int) -> Any:
+    """dy cut into the parts."""
+    return tuple(np.moveaxis(dy, axis, 0))
+
+
+# reductions -------------------------------------------------------------------------------------------
+def _axes(axis: Axis, ndim: int) -> Shape:
+    if axis is None:
+        return tuple(range(ndim))
+    return tuple(i % ndim for i in (axis if isinstance(axis, tuple) else (axis,)))
+
+
+def _kept(shape: Shape, axes: Shape) -> Shape:
+    return tuple(1 if i in axes else n for i, n in enumerate(shape))
+
+
+def total(a: Array, axis: Axis, keepdims: bool) -> tuple[Array, Any]:
+    """Sums over an axis, several axes, or all."""
+    y = np.asarray(a.sum(axis=axis, keepdims=keepdims))
+    return y, (a.shape, _kept(a.shape, _axes(axis, a.ndim)))
+
+
+def total_backward(dy: Array, ctx: Any) -> Array:
+    """dy repeated along the axes that were summed (a read-only view)."""
+    shape, kept = ctx
+    return np.broadcast_to(dy.reshape(kept), shape)
+
+
+def mean(a: Array, axis: Axis, keepdims: bool) -> tuple[Array, Any]:
+    """Means over an axis, several axes, or all."""
+    y = np.asarray(a.mean(axis=axis, keepdims=keepdims))
+    return y, (a.shape, _kept(a.shape, _axes(axis, a.ndim)), a.size // max(y.size, 1))
+
+
+def mean_backward(dy: Array, ctx: Any) -> Array:
+    """dy / count repeated along the axes (a read-only view)."""
+    return total_backward(np.asarray(dy / dy.dtype.type(ctx[2])), ctx[:2])
+
+
+def extreme(a: Array, axis: Axis, keepdims: bool, arg: Callable[..., Any]) -> tuple[Array, Any]:
+    """The greatest (arg = numpy.argmax) or smallest (numpy.argmin) elements; ties go to the first, NaN wins."""
+    axes = _axes(axis, a.ndim)
+    rest = tuple(i for i in range(a.ndim) if i not in axes)
+    order = (*rest, *axes)
+    moved = a.transpose(order)
+    rows = moved.reshape(*moved.shape[: len(rest)], int(np.prod(moved.shape[len(rest) :])))
+    chosen = np.expand_dims(arg(rows, axis=-1), -1)
+    y = np.take_along_axis(rows, chosen, -1)
+    y = y.reshape(_kept(a.shape, axes) if keepdims else y.shape[:-1])
+    return y, (chosen, rows.shape, moved.shape, order)
+
+
+def extreme_backward(dy: Array, ctx: Any) -> Array:
+    """dy at the chosen elements, 0 elsewhere."""
+    chosen, rows_shape, moved_shape, order = ctx
+    rows = np.zeros(rows_shape, dy.dtype)
+    np.put_along_axis(rows, chosen, dy.reshape(chosen.shape), -1)
+    return rows.reshape(moved_shape).transpose(np.argsort(order))

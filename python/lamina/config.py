@@ -1,0 +1,134 @@
+"""Which backend computes, on how many threads, and where random numbers come from.
+
+The compiled backend `lamina._core` is the default; `lamina.reference` is its twin in NumPy. The environment
+variable `LAMINA_BACKEND=numpy` chooses the twin at import, and then the extension need not exist.
+"""
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from types import ModuleType, TracebackType
+from typing import Any
+
+import numpy as np
+
+_MODULES = {"cpp": "lamina._core", "numpy": "lamina.reference"}
+
+
+def _load(name: str) -> ModuleType:
+    if name not in _MODULES:
+        raise ValueError(f"use_backend: unknown backend {name!r}: expected 'cpp' or 'numpy'")
+    try:
+        return importlib.import_module(_MODULES[name])
+    except ImportError as error:
+        if name != "cpp":
+            raise
+        raise ImportError(
+            f"lamina: the compiled extension lamina._core cannot be imported ({error}). Build it with "
+            "`pip install .` in the source tree (a C++ compiler is enough), or set the environment variable "
+            "LAMINA_BACKEND=numpy to run on NumPy alone."
+        ) from error
+
+
+_backend: ModuleType = _load(os.environ.get("LAMINA_BACKEND") or "cpp")
+
+
+def backend() -> ModuleType:
+    """The module that computes now: `lamina._core` or `lamina.reference`."""
+    return _backend
+
+
+class use_backend:
+    """Compute with "cpp" (the compiled kernels) or "numpy" (their twin) from now on.
+
+    The choice holds for the whole process. In a `with` statement the former backend comes back at the end.
+    Raises ValueError for another name and ImportError where the extension is missing.
+    """
+
+    def __init__(self, name: str) -> None:
+        global _backend
+        self._former = _backend
+        _backend = _load(name)
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        global _backend
+        _backend = self._former
+
+
+def _is_compiled() -> bool:
+    return _backend.__name__ == _MODULES["cpp"]
+
+
+def _blas_controller() -> Any:
+    try:
+        library = importlib.import_module("threadpoolctl")
+    except ImportError:
+        return None
+    return library.ThreadpoolController().select(user_api="blas")
+
+
+def set_num_threads(n: int) -> None:
+    """Use `n` threads, at least 1. Results do not depend on `n`.
+
+    On the NumPy backend the threads are those of NumPy's BLAS, which need threadpoolctl to be set
+    (RuntimeError without it).
+    """
+    if isinstance(n, bool) or not isinstance(n, (int, np.integer)):
+        raise TypeError(f"set_num_threads: n must be an int, got {n!r}")
+    if n < 1:
+        raise ValueError(f"set_num_threads: n must be at least 1, got {n}")
+    if _is_compiled():
+        _backend.set_num_threads(int(n))
+        return
+    blas = _blas_controller()
+    if blas is None:
+        raise RuntimeError(
+            "set_num_threads: NumPy's threads can only be set with threadpoolctl "
+            "(`pip install threadpoolctl`); without it, start Python with OMP_NUM_THREADS set"
+        )
+    blas.limit(limits=int(n))
+
+
+def get_num_threads() -> int:
+    """Threads in use: of the compiled backend, or of NumPy's BLAS (1 where that cannot be known)."""
+    if _is_compiled():
+        return int(_backend.get_num_threads())
+    blas = _blas_controller()
+    return max((int(pool["num_threads"]) for pool in blas.info()), default=1) if blas is not None else 1
+
+
+def available_isas() -> list[str]:
+    """Instruction sets that the active backend can run on this processor, the plainest first."""
+    return list(_backend.available_isas()) if _is_compiled() else ["numpy"]
+
+
+def build_info() -> dict[str, Any]:
+    """How the active backend was built."""
+    info: dict[str, Any] = {"backend": "cpp"} if _is_compiled() else {"backend": "numpy"}
+    info["python"] = sys.version.split()[0]
+    info["numpy"] = np.__version__
+    if _is_compiled():
+        info.update(_backend.build_info())
+    return info
+
+
+_rng = np.random.default_rng()
+
+
+def manual_seed(seed: int | Sequence[int]) -> None:
+    """Restart the library's random numbers from `seed` (as `numpy.random.default_rng` takes it, not None)."""
+    global _rng
+    if seed is None:
+        raise TypeError("manual_seed: seed must be an int or a sequence of ints, got None")
+    _rng = np.random.default_rng(seed)
+
+
+def rng() -> np.random.Generator:
+    """The generator that init, dropout and shuffling draw from when they are given none."""
+    return _rng

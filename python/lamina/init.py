@@ -1,0 +1,110 @@
+"""Initial values of parameters, as new arrays.
+
+Every function takes the shape, and `rng`: a `numpy.random.Generator`, a seed, or None for the library's own
+generator, which `manual_seed` restarts. Weights are (out, in) or (O, KH, KW, I): fan_in counts the inputs that
+reach one output, in or KH KW I, and fan_out the outputs that one input reaches, out or KH KW O.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from lamina import config
+
+Array = npt.NDArray[Any]
+Shape = int | tuple[int, ...]
+Rng = np.random.Generator | int | None
+
+
+def generator(rng: Rng = None) -> np.random.Generator:
+    """The generator that `rng` stands for. TypeError for anything else."""
+    if rng is None:
+        return config.rng()
+    if isinstance(rng, np.random.Generator):
+        return rng
+    if isinstance(rng, bool) or not isinstance(rng, (int, np.integer)):
+        raise TypeError(f"rng must be a numpy.random.Generator, an int or None, got {type(rng).__name__}")
+    return np.random.default_rng(rng)
+
+
+def fans(shape: Shape) -> tuple[int, int]:
+    """(fan_in, fan_out) of a weight. ValueError for fewer than two axes or an empty one."""
+    if isinstance(shape, int) or len(shape) < 2 or min(shape) < 1:
+        raise ValueError(f"init: shape {shape} has no fan-in and fan-out; expected (out, in) or (O, KH, KW, I)")
+    window = math.prod(shape[1:-1])
+    return window * shape[-1], window * shape[0]
+
+
+def zeros(shape: Shape, *, dtype: npt.DTypeLike = np.float32) -> Array:
+    """0 everywhere."""
+    return np.zeros(shape, dtype)
+
+
+def constant(shape: Shape, value: float, *, dtype: npt.DTypeLike = np.float32) -> Array:
+    """`value` everywhere."""
+    return np.full(shape, value, dtype)
+
+
+def uniform(
+    shape: Shape, low: float, high: float, *, rng: Rng = None, dtype: npt.DTypeLike = np.float32
+) -> Array:
+    """Uniform in [low, high). ValueError unless low <= high and both are finite."""
+    if not (math.isfinite(low) and math.isfinite(high) and low <= high):
+        raise ValueError(f"init.uniform: expected finite low <= high, got low {low} and high {high}")
+    return generator(rng).uniform(low, high, shape).astype(dtype)
+
+
+def normal(
+    shape: Shape, mean: float = 0.0, std: float = 1.0, *, rng: Rng = None, dtype: npt.DTypeLike = np.float32
+) -> Array:
+    """Normal with a mean and a standard deviation. ValueError unless std >= 0 and both are finite."""
+    if not (math.isfinite(mean) and math.isfinite(std) and std >= 0):
+        raise ValueError(f"init.normal: expected a finite mean and std >= 0, got mean {mean} and std {std}")
+    return generator(rng).normal(mean, std, shape).astype(dtype)
+
+
+def glorot_uniform(
+    shape: Shape, *, gain: float = 1.0, rng: Rng = None, dtype: npt.DTypeLike = np.float32
+) -> Array:
+    """Uniform within gain sqrt(6/(fan_in + fan_out)) (Glorot & Bengio 2010, equation 16)."""
+    bound = gain * math.sqrt(6 / sum(fans(shape)))
+    return uniform(shape, -bound, bound, rng=rng, dtype=dtype)
+
+
+def glorot_normal(
+    shape: Shape, *, gain: float = 1.0, rng: Rng = None, dtype: npt.DTypeLike = np.float32
+) -> Array:
+    """Normal with standard deviation gain sqrt(2/(fan_in + fan_out)) (Glorot & Bengio 2010, equation 12)."""
+    return normal(shape, 0.0, gain * math.sqrt(2 / sum(fans(shape))), rng=rng, dtype=dtype)
+
+
+def he_uniform(
+    shape: Shape, *, gain: float = math.sqrt(2), rng: Rng = None, dtype: npt.DTypeLike = np.float32
+) -> Array:
+    """Uniform within gain sqrt(3/fan_in) (He et al. 2015, equation 10: sqrt(2) is the gain for ReLU)."""
+    bound = gain * math.sqrt(3 / fans(shape)[0])
+    return uniform(shape, -bound, bound, rng=rng, dtype=dtype)
+
+
+def he_normal(
+    shape: Shape, *, gain: float = math.sqrt(2), rng: Rng = None, dtype: npt.DTypeLike = np.float32
+) -> Array:
+    """Normal with standard deviation gain/sqrt(fan_in) (He et al. 2015, equation 10)."""
+    return normal(shape, 0.0, gain / math.sqrt(fans(shape)[0]), rng=rng, dtype=dtype)
+
+
+def orthogonal(
+    shape: Shape, *, gain: float = 1.0, rng: Rng = None, dtype: npt.DTypeLike = np.float32
+) -> Array:
+    """A random orthogonal matrix times gain (Saxe et al. 2014).
+
+    All axes but the first count as one; the rows are orthonormal, or the columns where they are fewer.
+    """
+    fans(shape)
+    assert isinstance(shape, tuple)
+    rows, columns = shape[0], math.prod(shape[1:])
+    q, r = np.linalg.qr(generator(rng).normal(size=(max(rows, columns), min(rows, columns))))
+    q *= np.sign(np.diag(r))  # without this QR's choice of signs makes the distribution lopsided
+    return (gain * (q if rows >= columns else q.T)).reshape(shape).astype(dtype)

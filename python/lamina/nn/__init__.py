@@ -1,0 +1,34 @@
+"""Modules: layers, containers and losses. Images are (N,H,W,C), sequences (N,T,D)."""
+
+from lamina.nn.activation import LogSoftmax, ReLU, Sigmoid, Softmax, Tanh
+from lamina.nn.conv import Conv2d
+from lamina.nn.dropout import Dropout
+from lamina.nn.flatten import Flatten
+from lamina.nn.linear import Linear
+from lamina.nn.losses import BCEWithLogitsLoss, CrossEntropyLoss, MSELoss
+from lamina.nn.module import Module, Parameter
+from lamina.nn.pool import AvgPool2d, MaxPool2d
+from lamina.nn.recurrent import LSTMCell, RNNCell
+from lamina.nn.sequential import Sequential
+
+__all__ = [
+    "AvgPool2d",
+    "BCEWithLogitsLoss",
+    "Conv2d",
+    "CrossEntropyLoss",
+    "Dropout",
+    "Flatten",
+    "LSTMCell",
+    "Linear",
+    "LogSoftmax",
+    "MSELoss",
+    "MaxPool2d",
+    "Module",
+    "Parameter",
+    "RNNCell",
+    "ReLU",
+    "Sequential",
+    "Sigmoid",
+    "Softmax",
+    "Tanh",
+]

@@ -1,0 +1,12 @@
+"""What layers do with integers: images of bytes, for instance, are computed on as floats."""
+
+from typing import Any
+
+import numpy as np
+
+from lamina.autograd import Tensor
+
+
+def floating(x: Tensor, dtype: np.dtype[Any] = np.dtype(np.float32)) -> Tensor:  # noqa: B008 (immutable)
+    """x itself if it holds floats; integers and booleans as `dtype`."""
+    return x if x.data.dtype.kind == "f" else Tensor(x.data.astype(dtype))

@@ -1,0 +1,30 @@
+"""How modules print: the call that makes them, or the modules inside."""
+
+import inspect
+from typing import Any
+
+
+def represent(module: Any) -> str:
+    """`Conv2d(3, 12, 5, padding=2)` for a layer; one line a module for those that hold others."""
+    name = type(module).__name__
+    inside = [(key, child) for key, child in module._members() if hasattr(child, "_members")]
+    if not inside:
+        return f"{name}({', '.join(_arguments(module))})"
+    lines = (f"  ({key}): {repr(child)}".replace("\n", "\n  ") for key, child in inside)
+    return "\n".join([f"{name}(", *lines, ")"])
+
+
+def _arguments(module: Any) -> list[str]:
+    """The arguments of the constructor that are no defaults. Layers keep each under its own name."""
+    found = []
+    for name, parameter in inspect.signature(type(module)).parameters.items():
+        if name == "rng" or not hasattr(module, name):
+            continue
+        value = getattr(module, name)
+        if isinstance(parameter.default, bool) and not isinstance(value, bool):
+            value = value is not None  # `bias=True`, under whose name the parameter itself stands
+        if parameter.default is inspect.Parameter.empty:
+            found.append(repr(value))
+        elif value != parameter.default:
+            found.append(f"{name}={value!r}")
+    return found

@@ -1,0 +1,67 @@
+"""Pairs of pure functions on NumPy arrays: `y, ctx = relu(x)` and `dx = relu_backward(dy, ctx)`.
+
+Arrays are float32 or float64, all of a call of one dtype, with any strides and byte order; integers, objects
+and mixed dtypes raise TypeError. Outputs are new memory, and inputs stay as they are (but for the arrays that
+`sgd_step` and `adam_step` say they write). A context refers to inputs and outputs and does not copy
+them: leave them unchanged until the backward pass.
+"""
+
+from lamina.ops.activations import (
+    log_softmax,
+    log_softmax_backward,
+    relu,
+    relu_backward,
+    sigmoid,
+    sigmoid_backward,
+    softmax,
+    softmax_backward,
+    tanh,
+    tanh_backward,
+)
+from lamina.ops.conv import conv2d, conv2d_backward
+from lamina.ops.gemm import gemm, gemm_backward, linear, linear_backward
+from lamina.ops.losses import (
+    mean_squared_error,
+    mean_squared_error_backward,
+    softmax_cross_entropy,
+    softmax_cross_entropy_backward,
+)
+from lamina.ops.optim import adam_step, sgd_step
+from lamina.ops.pool import avg_pool2d, avg_pool2d_backward, max_pool2d, max_pool2d_backward
+from lamina.ops.recurrent import lstm_cell, lstm_cell_backward, rnn_cell, rnn_cell_backward
+from lamina.ops.topk import topk, topk_backward
+
+__all__ = [
+    "adam_step",
+    "avg_pool2d",
+    "avg_pool2d_backward",
+    "conv2d",
+    "conv2d_backward",
+    "gemm",
+    "gemm_backward",
+    "linear",
+    "linear_backward",
+    "log_softmax",
+    "log_softmax_backward",
+    "lstm_cell",
+    "lstm_cell_backward",
+    "max_pool2d",
+    "max_pool2d_backward",
+    "mean_squared_error",
+    "mean_squared_error_backward",
+    "relu",
+    "relu_backward",
+    "rnn_cell",
+    "rnn_cell_backward",
+    "sgd_step",
+    "sigmoid",
+    "sigmoid_backward",
+    "softmax",
+    "softmax_backward",
+    "softmax_cross_entropy",
+    "softmax_cross_entropy_backward",
+    "tanh",
+    "tanh_backward",
+    "topk",
+    "topk_backward",
+]

@@ -1,0 +1,112 @@
+"""Two-dimensional convolution (LeCun et al. 1989): the kernel is not flipped, as in every such library."""
+
+from typing import Any, NamedTuple
+
+from lamina.config import backend
+from lamina.ops import _check as check
+from lamina.ops import _windows as windows
+from lamina.ops._check import Array, Pair, Sides
+
+_ALGORITHMS = ("auto", "im2col", "direct")
+
+
+class Conv2dContext(NamedTuple):
+    """What `conv2d_backward` needs."""
+
+    x: Array
+    w: Array
+    has_bias: bool
+    output: tuple[int, int, int, int]
+    stride: Pair
+    padding: Sides
+    dilation: Pair
+    groups: int
+    algorithm: str
+
+
+def conv2d(
+    x: Any,
+    w: Any,
+    b: Any = None,
+    *,
+    stride: int | Pair = 1,
+    padding: int | Pair | tuple[Pair, Pair] | str = 0,
+    dilation: int | Pair = 1,
+    groups: int = 1,
+    algorithm: str = "auto",
+    fit: str = "floor",
+) -> tuple[Array, Conv2dContext]:
+    """Slide the O filters of w over x.
+
+    x (N,H,W,C), w (O,KH,KW,C/groups), b (O,) or None -> y (N,OH,OW,O), where for zero padding P on each side
+    OH = floor((H - dilation (KH - 1) - 1 + 2P)/stride) + 1. Pairs are (vertical, horizontal).
+
+    padding: an int, a pair, two pairs ((top, bottom), (left, right)), "valid" (none) or "same" (TensorFlow's
+    rule: OH = ceil(H/stride), an odd rest goes below and right). groups: group g of the filters sees only
+    group g of the channels. algorithm: "im2col" and "direct" compute the same by different kernels, "auto"
+    chooses. fit: "floor" ignores rows and columns that a stride leaves over; "exact" refuses such a stride.
+
+    Raises ValueError for shapes and values that do not fit, TypeError for arrays not of one float dtype.
+    """
+    x, w, b = _check_arrays(x, w, b)
+    groups = _check_channels(x, w, groups)
+    stride = check.pair("conv2d", "stride", stride, 1)
+    dilation = check.pair("conv2d", "dilation", dilation, 1)
+    check.choice("conv2d", "algorithm", algorithm, _ALGORITHMS)
+    size, kernel = x.shape[1:3], w.shape[1:3]
+    sides = windows.padding("conv2d", padding, size, kernel, stride, dilation)
+    oh, ow = windows.output_size("conv2d", size, kernel, stride, sides, dilation)
+    if check.choice("conv2d", "fit", fit, ("floor", "exact")) == "exact" and padding != "same":
+        windows.require_fit("conv2d", size, kernel, stride, sides, dilation)
+    output = (x.shape[0], oh, ow, w.shape[0])
+    windows.require_possible("conv2d", output, x.itemsize)
+    y: Array = backend().conv2d(x, w, b, stride, sides, dilation, groups, algorithm)
+    return y, Conv2dContext(x, w, b is not None, output, stride, sides, dilation, groups, algorithm)
+
+
+def conv2d_backward(
+    dy: Any, ctx: Conv2dContext, needs_dx: bool = True
+) -> tuple[Array | None, Array, Array | None]:
+    """dy (N,OH,OW,O) -> dx (N,H,W,C) or None if not needed, dw (O,KH,KW,C/groups), db (O,) or None."""
+    x, w = ctx.x, ctx.w
+    dy = check.gradient("conv2d_backward", "dy", dy, w, ctx.output)
+    options = (ctx.stride, ctx.padding, ctx.dilation, ctx.groups, ctx.algorithm)
+    compute = backend()
+    dx: Array | None = None
+    if needs_dx:
+        dx = compute.conv2d_backward_input(dy, w, x.shape[1:3], *options)
+    dw: Array
+    db: Array
+    dw, db = compute.conv2d_backward_weight(dy, x, w.shape[1:3], *options)
+    return dx, dw, db if ctx.has_bias else None
+
+
+def _check_arrays(x: Any, w: Any, b: Any) -> tuple[Array, Array, Array | None]:
+    if b is None:
+        x, w = check.floats("conv2d", x=x, w=w)
+    else:
+        x, w, b = check.floats("conv2d", x=x, w=w, b=b)
+    check.ndim("conv2d", "x", x, "NHWC")
+    check.ndim("conv2d", "w", w, "OHWI")
+    check.not_empty("conv2d", "x", x, "NHWC")
+    check.not_empty("conv2d", "w", w, "OHWI")
+    if b is not None:
+        check.shape("conv2d", "b", b, w.shape[:1], "one per filter of w")
+    return x, w, b
+
+
+def _check_channels(x: Array, w: Array, value: Any) -> int:
+    groups = check.integer("conv2d", "groups", value, 1)
+    channels, filters = x.shape[3], w.shape[0]
+    if channels % groups or filters % groups:
+        raise ValueError(
+            f"conv2d: groups = {groups} must divide the {channels} channels of x "
+            f"{check.shown(x.shape, 'NHWC')} and the {filters} filters of w {check.shown(w.shape, 'OHWI')}"
+        )
+    if w.shape[3] * groups != channels:
+        times = f" x {groups} groups" if groups > 1 else ""
+        raise ValueError(
+            f"conv2d: x has {channels} channels {check.shown(x.shape, 'NHWC')} but w expects "
+            f"{w.shape[3]}{times} {check.shown(w.shape, 'OHWI')}"
+        )
+    return groups

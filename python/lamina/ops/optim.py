@@ -1,0 +1,69 @@
+"""One step of an optimiser on parameter memory, in place. Parameter, gradient and state have one shape."""
+
+from typing import Any
+
+from lamina.config import backend
+from lamina.ops import _check as check
+
+
+def sgd_step(p: Any, g: Any, v: Any, lr: float, momentum: float, nesterov: bool, weight_decay: float) -> None:
+    """Stochastic gradient descent: g' = g + weight_decay p; v = momentum v + g'; p -= lr v.
+
+    With nesterov, p -= lr (g' + momentum v) (Sutskever et al. 2013). v is None exactly where momentum is 0.
+    p and v change, g does not. Raises ValueError for shapes or values that do not fit and for p or v that
+    cannot be written in place, TypeError for other than float32 or float64 arrays of one dtype.
+    """
+    lr = check.number("sgd_step", "lr", lr)
+    momentum = check.number("sgd_step", "momentum", momentum)
+    weight_decay = check.number("sgd_step", "weight_decay", weight_decay)
+    if check.flag("sgd_step", "nesterov", nesterov) and momentum == 0:
+        raise ValueError("sgd_step: nesterov needs a momentum above 0")
+    if (v is None) != (momentum == 0):
+        raise ValueError(
+            f"sgd_step: v must be None exactly where momentum is 0, got momentum {momentum} and v "
+            f"{'None' if v is None else 'an array'}"
+        )
+    arrays = _prepare("sgd_step", g, p=p) if v is None else _prepare("sgd_step", g, p=p, v=v)
+    velocity = None if v is None else arrays[2]
+    backend().sgd_step(arrays[0], arrays[1], velocity, lr, momentum, bool(nesterov), weight_decay)
+
+
+def adam_step(
+    p: Any,
+    g: Any,
+    m: Any,
+    v: Any,
+    lr: float,
+    beta1: float,
+    beta2: float,
+    eps: float,
+    weight_decay: float,
+    decoupled: bool,
+    step: int,
+) -> None:
+    """Adam (Kingma & Ba 2015, algorithm 1), or AdamW (Loshchilov & Hutter 2019) where `decoupled`.
+
+    m = beta1 m + (1 - beta1) g; v = beta2 v + (1 - beta2) g^2;
+    p -= lr (m/(1 - beta1^step))/(sqrt(v/(1 - beta2^step)) + eps). weight_decay adds weight_decay p to g, or,
+    decoupled, first multiplies p by 1 - lr weight_decay. step counts from 1. p, m and v change, g does not.
+    Errors as in `sgd_step`.
+    """
+    lr = check.number("adam_step", "lr", lr)
+    beta1 = check.number("adam_step", "beta1", beta1, below=1)
+    beta2 = check.number("adam_step", "beta2", beta2, below=1)
+    eps = check.number("adam_step", "eps", eps)
+    weight_decay = check.number("adam_step", "weight_decay", weight_decay)
+    decoupled = check.flag("adam_step", "decoupled", decoupled)
+    step = check.integer("adam_step", "step", step, 1)
+    p, g, m, v = _prepare("adam_step", g, p=p, m=m, v=v)
+    backend().adam_step(p, g, m, v, lr, beta1, beta2, eps, weight_decay, decoupled, step)
+
+
+def _prepare(op: str, g: Any, **written: Any) -> list[check.Array]:
+    """The flat views of p, g and the state, in this order."""
+    check.in_place(op, **written)
+    p, *state = written.items()
+    arrays = check.floats(op, **dict([p]), g=g, **dict(state))
+    for name, value in zip([p[0], "g", *(name for name, _ in state)], arrays, strict=True):
+        check.shape(op, name, value, arrays[0].shape, "that of p")
+    return [value.reshape(-1) for value in arrays]

@@ -1,0 +1,63 @@
+"""The kernels in NumPy: the same functions, arguments and results as the compiled backend.
+
+Written as one would write them without a compiler: strided windows and matrix products, and loops only over
+the few taps of a kernel. Arguments have been checked by `lamina.ops`.
+"""
+
+from lamina.reference.activations import (
+    log_softmax,
+    log_softmax_backward,
+    relu,
+    relu_backward,
+    sigmoid,
+    sigmoid_backward,
+    softmax,
+    softmax_backward,
+    tanh,
+    tanh_backward,
+)
+from lamina.reference.conv import conv2d, conv2d_backward_input, conv2d_backward_weight
+from lamina.reference.gemm import bias_backward, gemm
+from lamina.reference.losses import (
+    mean_squared_error,
+    mean_squared_error_backward,
+    softmax_cross_entropy,
+    softmax_cross_entropy_backward,
+)
+from lamina.reference.optim import adam_step, sgd_step
+from lamina.reference.pool import avg_pool2d, avg_pool2d_backward, max_pool2d, max_pool2d_backward
+from lamina.reference.recurrent import lstm_cell, lstm_cell_backward, rnn_cell, rnn_cell_backward
+from lamina.reference.topk import topk
+
+__all__ = [
+    "adam_step",
+    "avg_pool2d",
+    "avg_pool2d_backward",
+    "bias_backward",
+    "conv2d",
+    "conv2d_backward_input",
+    "conv2d_backward_weight",
+    "gemm",
+    "log_softmax",
+    "log_softmax_backward",
+    "lstm_cell",
+    "lstm_cell_backward",
+    "max_pool2d",
+    "max_pool2d_backward",
+    "mean_squared_error",
+    "mean_squared_error_backward",
+    "relu",
+    "relu_backward",
+    "rnn_cell",
+    "rnn_cell_backward",
+    "sgd_step",
+    "sigmoid",
+    "sigmoid_backward",
+    "softmax",
+    "softmax_backward",
+    "softmax_cross_entropy",
+    "softmax_cross_entropy_backward",
+    "tanh",
+    "tanh_backward",
+    "topk",
+]

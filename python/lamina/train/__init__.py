@@ -1,0 +1,33 @@
+"""Training: `fit`, `evaluate`, the history, callbacks and metrics."""
+
+from lamina.train.callbacks import Callback, Checkpoint, CSVLogger, EarlyStopping, LambdaCallback, Run
+from lamina.train.diagnosis import Diverged
+from lamina.train.evaluate import evaluate
+from lamina.train.fit import fit
+from lamina.train.history import Best, History
+from lamina.train.metrics import (
+    accuracy,
+    binary_accuracy,
+    mean_absolute_error,
+    mean_squared_error,
+    top_k_accuracy,
+)
+
+__all__ = [
+    "Best",
+    "CSVLogger",
+    "Callback",
+    "Checkpoint",
+    "Diverged",
+    "EarlyStopping",
+    "History",
+    "LambdaCallback",
+    "Run",
+    "accuracy",
+    "binary_accuracy",
+    "evaluate",
+    "fit",
+    "mean_absolute_error",
+    "mean_squared_error",
+    "top_k_accuracy",
+]

@@ -1,0 +1,96 @@
+"""Loss and metrics of a model on data it is not trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from lamina.autograd import Tensor, no_grad
+from lamina.nn import Module
+from lamina.train.metrics import Metric, resolve
+from lamina.train.samples import Samples, check_batch_size
+
+Loss = Callable[[Tensor, Any], Tensor]
+
+
+class Averages:
+    """Running means of the loss and of metrics, weighted by the sizes of the batches."""
+
+    def __init__(self, metrics: dict[str, Metric], *, with_loss: bool = True) -> None:
+        self.metrics = metrics
+        self._sums = dict.fromkeys((*(["loss"] if with_loss else []), *metrics), 0.0)
+        self._count = 0
+
+    def add(self, loss: float | None, y_pred: npt.NDArray[Any], y_true: npt.NDArray[Any]) -> None:
+        """Take in one batch."""
+        n = len(y_true)
+        self._count += n
+        if loss is not None:
+            self._sums["loss"] += n * loss
+        for name, metric in self.metrics.items():
+            self._sums[name] += n * float(metric(y_pred, y_true))
+
+    def means(self) -> dict[str, float]:
+        """The means so far."""
+        return {name: value / max(self._count, 1) for name, value in self._sums.items()}
+
+
+def evaluate(
+    model: Module,
+    x: npt.ArrayLike,
+    y: npt.ArrayLike,
+    *,
+    loss: Loss | None = None,
+    metrics: Sequence[str | Metric] = (),
+    batch_size: int = 256,
+) -> dict[str, float]:
+    """Mean loss and metrics over x and y, in evaluation mode and without gradients.
+
+    Args:
+        model: the module; its mode is put back afterwards.
+        x, y: samples and targets, first axis N of both (N > 0).
+        loss: as for `fit`, a mean over the batch; left out of the answer if None.
+        metrics: names ("accuracy", ...) or functions (y_pred, y_true) -> float on arrays.
+        batch_size: samples at a time (default 256).
+
+    Returns:
+        {"loss": ..., "accuracy": ..., ...}.
+
+    Raises:
+        ValueError: no samples, lengths that differ, nothing to compute.
+    """
+    check_batch_size("evaluate", batch_size)
+    named = resolve(metrics)
+    if loss is None and not named:
+        raise ValueError("evaluate: give loss=, metrics= or both")
+    return evaluate_samples(model, Samples(x, y, who="evaluate"), loss, named, batch_size)
+
+
+def evaluate_samples(
+    model: Module, samples: Samples, loss: Loss | None, metrics: dict[str, Metric], batch_size: int
+) -> dict[str, float]:
+    """As `evaluate`, with everything checked and resolved."""
+    averages = Averages(metrics, with_loss=loss is not None)
+    was_training = model.training
+    model.eval()
+    try:
+        with no_grad():
+            for rows in samples.batches(batch_size):
+                x, y = samples.take(rows)
+                y_pred = model(x)
+                averages.add(None if loss is None else scalar("evaluate", loss(y_pred, y)), y_pred.data, y)
+    finally:
+        model.train(was_training)
+    return averages.means()
+
+
+def scalar(who: str, loss: Tensor) -> float:
+    """The number in a loss; raises unless it is a Tensor of one element."""
+    if not isinstance(loss, Tensor):
+        raise TypeError(f"{who}: loss must return a lamina Tensor, got {type(loss).__name__}")
+    if loss.data.size != 1:
+        raise ValueError(f"{who}: loss must return one number, got shape {loss.shape}; take its mean()")
+    return float(np.asarray(loss.data).reshape(()))

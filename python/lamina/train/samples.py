@@ -1,0 +1,71 @@
+"""Arrays of samples and targets, cut into batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Rows = slice | npt.NDArray[np.intp]
+
+
+class Samples:
+    """x and y, of which only `rows` are used (None: all). Nothing is copied until a batch is taken."""
+
+    def __init__(
+        self, x: npt.ArrayLike, y: npt.ArrayLike, *, who: str, rows: npt.NDArray[np.intp] | None = None
+    ) -> None:
+        self.x = np.asarray(x)  # a memory map stays one: asarray makes a view of it
+        self.y = self.x if y is x else np.asarray(y)
+        self.rows = rows
+        if self.x.ndim == 0 or self.y.ndim == 0:
+            raise ValueError(f"{who}: x and y need an axis of samples, got shapes {self.x.shape} and {self.y.shape}")
+        if len(self.x) != len(self.y):
+            raise ValueError(
+                f"{who}: x has {len(self.x)} samples (shape {self.x.shape}) "
+                f"but y has {len(self.y)} (shape {self.y.shape})"
+            )
+        if len(self) == 0:
+            raise ValueError(f"{who}: x is empty (shape {self.x.shape})")
+
+    def __len__(self) -> int:
+        return len(self.x) if self.rows is None else len(self.rows)
+
+    def batches(self, batch_size: int, rng: np.random.Generator | None = None) -> Iterator[Rows]:
+        """The rows of each batch, shuffled if a generator is given; the last batch may be smaller."""
+        starts = range(0, len(self), batch_size)
+        if rng is None and self.rows is None:
+            for start in starts:
+                yield slice(start, min(start + batch_size, len(self)))
+            return
+        order = np.arange(len(self.x)) if self.rows is None else self.rows
+        order = order if rng is None else rng.permutation(order)
+        for start in starts:
+            yield order[start : start + batch_size]
+
+    def take(self, rows: Rows) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+        """The samples and the targets of these rows, each contiguous."""
+        x = np.ascontiguousarray(self.x[rows])
+        return x, x if self.y is self.x else np.ascontiguousarray(self.y[rows])
+
+    def split(self, fraction: float, rng: np.random.Generator, who: str) -> tuple[Samples, Samples]:
+        """Two disjoint parts drawn at random: the rest, and round(fraction * n) samples."""
+        n, held_out = len(self), round(fraction * len(self))
+        if not 0 < held_out < n:
+            raise ValueError(
+                f"{who}: validation={fraction} of {n} samples leaves {n - held_out} to train on and {held_out} "
+                "to validate with; expected at least one each"
+            )
+        order = rng.permutation(n)
+        rest, held = np.sort(order[held_out:]), np.sort(order[:held_out])
+        return Samples(self.x, self.y, who=who, rows=rest), Samples(self.x, self.y, who=who, rows=held)
+
+
+def check_batch_size(who: str, batch_size: object) -> None:
+    """Raise unless batch_size is an integer of at least 1."""
+    if isinstance(batch_size, bool) or not isinstance(batch_size, (int, np.integer)):
+        raise TypeError(f"{who}: batch_size must be an int, got {batch_size!r}")
+    if batch_size < 1:
+        raise ValueError(f"{who}: batch_size is {batch_size}, expected at least 1")

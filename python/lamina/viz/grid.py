@@ -1,0 +1,90 @@
+"""Grids of images and of filters."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+
+def tile(
+    images: npt.ArrayLike, *, columns: int | None = None, gap: int = 1, background: float = 1.0
+) -> npt.NDArray[Any]:
+    """Lay images out row by row in one.
+
+    images: (N, H, W) or (N, H, W, C), N > 0. columns: images a row, by default as square as N allows.
+    gap: pixels between images and around them, filled with `background`.
+    Returns float32 (rows * (H + gap) + gap, columns * (W + gap) + gap), with C at the end if given.
+    """
+    x = np.asarray(images, dtype=np.float32)
+    if x.ndim not in (3, 4) or 0 in x.shape:
+        raise ValueError(f"tile: images have shape {x.shape}, expected (N, H, W) or (N, H, W, C), none of them 0")
+    n, height, width = x.shape[:3]
+    columns = columns or math.ceil(math.sqrt(n))
+    rows = math.ceil(n / columns)
+    shape = (rows * (height + gap) + gap, columns * (width + gap) + gap, *x.shape[3:])
+    canvas = np.full(shape, background, np.float32)
+    for i, image in enumerate(x):
+        top, left = (i // columns) * (height + gap) + gap, (i % columns) * (width + gap) + gap
+        canvas[top : top + height, left : left + width] = image
+    return canvas
+
+
+def image_grid(
+    images: npt.ArrayLike,
+    *,
+    columns: int | None = None,
+    titles: Sequence[str] | None = None,
+    path: str | os.PathLike[str] | None = None,
+) -> Any:
+    """Draw images with values in [0, 1]: grey (N, H, W), (N, H, W, 1) or colour (N, H, W, 3).
+
+    titles: one line above each image; without them the images stand closer, `columns` a row.
+    Returns the matplotlib Figure, also saved to `path` if given. Needs `pip install "lamina[plot]"`.
+    """
+    x = np.asarray(images)
+    x = x[..., 0] if x.ndim == 4 and x.shape[3] == 1 else x
+    if titles is None:
+        canvas = tile(x, columns=columns)
+        figure = _figure(canvas.shape[1] / canvas.shape[0])
+        _show(figure.add_subplot(), canvas)
+    else:
+        if len(titles) != len(x):
+            raise ValueError(f"image_grid: {len(titles)} titles for {len(x)} images")
+        columns = columns or math.ceil(math.sqrt(len(x)))
+        rows = math.ceil(len(x) / columns)
+        figure = _figure(columns / (1.25 * rows))
+        for i, (image, title) in enumerate(zip(x, titles, strict=True)):
+            axes = figure.add_subplot(rows, columns, i + 1)
+            _show(axes, image)
+            axes.set_title(title, fontsize=8)
+    if path is not None:
+        figure.savefig(path, dpi=150)
+    return figure
+
+
+def filter_grid(
+    filters: npt.ArrayLike, *, columns: int | None = None, path: str | os.PathLike[str] | None = None
+) -> Any:
+    """Draw filters (N, H, W) or (N, H, W, C), each scaled by its greatest magnitude: 0 is middle grey."""
+    w = np.asarray(filters, dtype=np.float64)
+    greatest = np.abs(w).max(axis=tuple(range(1, w.ndim)), keepdims=True)
+    return image_grid(0.5 + 0.5 * w / np.where(greatest == 0, 1, greatest), columns=columns, path=path)
+
+
+def _figure(aspect: float) -> Any:
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ImportError('lamina.viz needs matplotlib: pip install "lamina[plot]"') from error
+    area = 36.0  # square inches
+    return Figure(figsize=(math.sqrt(area * aspect), math.sqrt(area / aspect)), layout="constrained")
+
+
+def _show(axes: Any, image: npt.NDArray[Any]) -> None:
+    axes.imshow(np.clip(image, 0, 1), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+    axes.set_axis_off()

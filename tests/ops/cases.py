@@ -1,0 +1,340 @@
+"""One list of cases per op, which every ring of tests runs."""
+
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import product
+from typing import Any
+
+import numpy as np
+
+from lamina import ops
+
+
+@dataclass(frozen=True)
+class Op:
+    """How to call a pair: which arguments are arrays with a gradient, and which are not."""
+
+    forward: Callable[..., Any]
+    backward: Callable[..., Any]
+    inputs: tuple[str, ...]
+    others: tuple[str, ...] = ()
+    gradients: int = 1  # how many arrays backward takes before its context
+
+
+OPS = {
+    "gemm": Op(ops.gemm, ops.gemm_backward, ("a", "b")),
+    "linear": Op(ops.linear, ops.linear_backward, ("x", "w", "b")),
+    "conv2d": Op(ops.conv2d, ops.conv2d_backward, ("x", "w", "b")),
+    "max_pool2d": Op(ops.max_pool2d, ops.max_pool2d_backward, ("x",)),
+    "avg_pool2d": Op(ops.avg_pool2d, ops.avg_pool2d_backward, ("x",)),
+    "lstm_cell": Op(
+        ops.lstm_cell, ops.lstm_cell_backward, ("x", "h", "c", "w_ih", "w_hh", "b"), gradients=2
+    ),
+    "rnn_cell": Op(ops.rnn_cell, ops.rnn_cell_backward, ("x", "h", "w_ih", "w_hh", "b")),
+    "relu": Op(ops.relu, ops.relu_backward, ("x",)),
+    "sigmoid": Op(ops.sigmoid, ops.sigmoid_backward, ("x",)),
+    "tanh": Op(ops.tanh, ops.tanh_backward, ("x",)),
+    "softmax": Op(ops.softmax, ops.softmax_backward, ("x",)),
+    "log_softmax": Op(ops.log_softmax, ops.log_softmax_backward, ("x",)),
+    "softmax_cross_entropy": Op(
+        ops.softmax_cross_entropy, ops.softmax_cross_entropy_backward, ("x",), ("labels",)
+    ),
+    "mean_squared_error": Op(ops.mean_squared_error, ops.mean_squared_error_backward, ("x",), ("target",)),
+    "topk": Op(ops.topk, ops.topk_backward, ("x",)),
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    """One call of an op: the shapes of its arrays and its options."""
+
+    op: str
+    name: str
+    shapes: dict[str, tuple[int, ...]]
+    options: dict[str, Any] = field(default_factory=dict)
+    variant: str = ""  # cases that differ in this alone have the same data and the same right answer
+
+    @property
+    def key(self) -> str:
+        return f"{self.op}-{self.name}"
+
+    @property
+    def id(self) -> str:
+        return f"{self.key}-{self.variant}" if self.variant else self.key
+
+    def arrays(self, dtype: Any, kind: str) -> dict[str, np.ndarray]:
+        """Data for the call. kind: "integers" (small, never 0), "normal" or "distinct" (far from each other)."""
+        rng = np.random.default_rng(zlib.crc32(self.key.encode()))
+        return {name: _draw(rng, self, name, shape, dtype, kind) for name, shape in self.shapes.items()}
+
+    def gradients(self, outputs: tuple[np.ndarray, ...], kind: str) -> tuple[np.ndarray, ...]:
+        """Gradients to send back, one for each output that backward takes one for."""
+        rng = np.random.default_rng(zlib.crc32(self.key.encode()) + 1)
+        kind = "normal" if kind == "distinct" else kind
+        taken = outputs[: OPS[self.op].gradients]
+        return tuple(_draw(rng, self, "dy", y.shape, y.dtype, kind) for y in taken)
+
+    @property
+    def exists_in_torch(self) -> bool:
+        """PyTorch's mean pooling pads both sides of a direction alike."""
+        padding = self.options.get("padding", 0)
+        symmetric = padding in (0, "valid") or isinstance(padding, int) or isinstance(padding[0], int)
+        return self.op != "avg_pool2d" or symmetric
+
+    def forward(self, arrays: dict[str, np.ndarray]) -> tuple[tuple[np.ndarray, ...], Any]:
+        """-> outputs, context."""
+        y, ctx = OPS[self.op].forward(*arrays.values(), **self.options)
+        return (y if isinstance(y, tuple) else (y,)), ctx
+
+    def backward(self, dys: tuple[np.ndarray, ...], ctx: Any) -> dict[str, np.ndarray]:
+        """-> gradients of the inputs that the case has, by name."""
+        op = OPS[self.op]
+        found = op.backward(*dys, ctx)
+        found = found if isinstance(found, tuple) else (found,)
+        assert len(found) == len(op.inputs)
+        named = dict(zip(op.inputs, found, strict=True))
+        assert all(named[name] is None for name in named if name not in self.shapes)
+        return {name: value for name, value in named.items() if name in self.shapes}
+
+
+def _draw(
+    rng: np.random.Generator, case: Case, name: str, shape: tuple[int, ...], dtype: Any, kind: str
+) -> np.ndarray:
+    if name == "labels":
+        return rng.integers(0, case.shapes["x"][-1], shape)
+    if kind == "integers":
+        return np.asarray(rng.integers(1, 4, shape) * rng.choice([-1, 1], shape), dtype)
+    if kind == "distinct":
+        size = int(np.prod(shape))
+        values = (rng.permutation(size) - size / 2 + 0.25) * (3 / max(size, 1))
+        return np.asarray(values.reshape(shape), dtype)
+    return np.asarray(rng.standard_normal(shape), dtype)
+
+
+def _gemm(m: int, n: int, k: int, **options: bool) -> Case:
+    a = (k, m) if options.get("transpose_a") else (m, k)
+    b = (n, k) if options.get("transpose_b") else (k, n)
+    letters = "".join(sorted(name[-1] for name in options))
+    return Case("gemm", f"{m}x{n}x{k}{letters}", {"a": a, "b": b}, options)
+
+
+def _linear(x: tuple[int, ...], out: int, bias: bool = True) -> Case:
+    shapes = {"x": x, "w": (out, x[-1])} | ({"b": (out,)} if bias else {})
+    name = "x".join(map(str, x)) + f"to{out}" + ("" if bias else "-no_bias")
+    return Case("linear", name, shapes)
+
+
+def _conv(
+    name: str, x: tuple[int, int, int, int], o: int, kernel: tuple[int, int], bias: bool = True, **options: Any
+) -> list[Case]:
+    """The case with each algorithm."""
+    shapes = {"x": x, "w": (o, *kernel, x[3] // options.get("groups", 1))} | ({"b": (o,)} if bias else {})
+    default = [Case("conv2d", name, shapes, options)]
+    chosen = [
+        Case("conv2d", name, shapes, options | {"algorithm": algorithm}, algorithm)
+        for algorithm in ("im2col", "direct")
+    ]
+    return default + chosen
+
+
+def _pool(op: str, name: str, x: tuple[int, int, int, int], kernel: Any, **options: Any) -> Case:
+    return Case(op, name, {"x": x}, {"kernel_size": kernel} | options)
+
+
+def _lstm(n: int, d: int, h: int) -> Case:
+    shapes = {"x": (n, d), "h": (n, h), "c": (n, h), "w_ih": (4 * h, d), "w_hh": (4 * h, h), "b": (4 * h,)}
+    return Case("lstm_cell", f"{n}x{d}x{h}", shapes)
+
+
+def _rnn(n: int, d: int, h: int) -> Case:
+    shapes = {"x": (n, d), "h": (n, h), "w_ih": (h, d), "w_hh": (h, h), "b": (h,)}
+    return Case("rnn_cell", f"{n}x{d}x{h}", shapes)
+
+
+def _shaped(op: str, shape: tuple[int, ...], **options: Any) -> Case:
+    name = "x".join(map(str, shape)) or "scalar"
+    name += "".join(f"-{key}{value}" for key, value in options.items())
+    shapes = {"x": shape}
+    if op == "softmax_cross_entropy":
+        shapes["labels"] = shape[:-1]
+    if op == "mean_squared_error":
+        shapes["target"] = shape
+    return Case(op, name, shapes, options)
+
+
+_TRANSPOSES: list[dict[str, bool]] = [
+    {},
+    {"transpose_a": True},
+    {"transpose_b": True},
+    {"transpose_a": True, "transpose_b": True},
+]
+
+GEMM = [
+    *(_gemm(m, n, k) for m, n, k in product((1, 7, 33), repeat=3)),
+    *(
+        _gemm(m, n, k, **transposes)
+        for m, n, k in [(5, 6, 3), (17, 16, 129), (129, 17, 4), (64, 129, 33), (300, 7, 17), (1, 300, 17)]
+        for transposes in _TRANSPOSES
+    ),
+    _gemm(130, 70, 300),
+    _gemm(3, 4, 0),
+    _gemm(0, 4, 3),
+    _gemm(3, 0, 4),
+]
+
+LINEAR = [
+    _linear((7,), 5),
+    _linear((4, 7), 5),
+    _linear((4, 7), 5, bias=False),
+    _linear((2, 3, 17), 33),
+    _linear((1, 300), 10),
+    _linear((0, 7), 5),
+]
+
+CONV2D = [
+    case
+    for cases in [
+        _conv("plain", (2, 6, 7, 3), 4, (3, 3)),
+        _conv("no_bias", (2, 6, 7, 3), 4, (3, 3), bias=False),
+        _conv("pad", (2, 6, 6, 4), 8, (3, 3), padding=1),
+        _conv("one_image", (1, 9, 5, 2), 3, (3, 3), padding=1),
+        _conv("1x1", (2, 5, 4, 8), 6, (1, 1)),
+        _conv("1x1_stride", (2, 5, 6, 3), 5, (1, 1), stride=2),
+        _conv("1x1_pad", (1, 3, 4, 3), 5, (1, 1), padding=1),
+        _conv("5x5", (2, 8, 9, 3), 4, (5, 5), padding=2),
+        _conv("7x7", (1, 11, 12, 3), 4, (7, 7), stride=2, padding=3),
+        _conv("1x5", (2, 4, 9, 3), 4, (1, 5), padding=(0, 2)),
+        _conv("3x1", (2, 7, 4, 3), 4, (3, 1), padding=(1, 0)),
+        _conv("2x2", (2, 7, 6, 3), 4, (2, 2), stride=2),
+        _conv("stride", (2, 9, 9, 4), 4, (3, 3), stride=2, padding=1),
+        _conv("stride_pair", (2, 9, 7, 3), 4, (3, 3), stride=(2, 1)),
+        _conv("stride_over_kernel", (2, 9, 11, 3), 4, (2, 2), stride=(3, 4)),
+        _conv("stride_leaves_rest", (1, 8, 10, 3), 4, (3, 3), stride=3, padding=(1, 0)),
+        _conv("pad_pair", (2, 5, 6, 3), 4, (3, 3), padding=(2, 1)),
+        _conv("pad_sides", (2, 5, 6, 3), 4, (3, 3), padding=((0, 1), (2, 0))),
+        _conv("pad_over_kernel", (1, 3, 4, 2), 3, (2, 3), padding=(3, 4)),
+        _conv("same", (2, 6, 5, 3), 4, (3, 3), padding="same"),
+        _conv("same_even", (2, 7, 6, 3), 4, (4, 2), stride=2, padding="same"),
+        _conv("same_stride", (2, 7, 8, 3), 4, (3, 3), stride=(2, 3), padding="same"),
+        _conv("same_stride_over_kernel", (2, 7, 8, 3), 4, (2, 2), stride=3, padding="same"),
+        _conv("same_dilated", (2, 7, 8, 3), 4, (3, 2), dilation=2, padding="same"),
+        _conv("valid", (2, 6, 5, 3), 4, (3, 3), padding="valid"),
+        _conv("dilation", (2, 9, 8, 3), 4, (3, 3), dilation=2),
+        _conv("dilation_all", (2, 11, 12, 3), 4, (3, 2), dilation=(2, 3), stride=(2, 1), padding=(1, 2)),
+        _conv("groups", (2, 5, 6, 4), 6, (3, 3), groups=2, padding=1),
+        _conv("groups_odd", (2, 5, 6, 9), 6, (3, 2), groups=3, stride=2),
+        _conv("groups_wide", (1, 5, 6, 64), 32, (3, 3), groups=2, padding=1),
+        _conv("depthwise", (2, 6, 6, 5), 5, (3, 3), groups=5, padding=1),
+        _conv("depthwise_wide", (2, 7, 6, 35), 35, (3, 3), groups=35, stride=2, padding=1),
+        _conv("depthwise_twice", (2, 6, 6, 3), 6, (3, 3), groups=3, dilation=2),
+        _conv("whole_image", (3, 4, 5, 6), 7, (4, 5)),
+        _conv("whole_padded_image", (2, 3, 2, 3), 4, (5, 4), padding=1),
+        _conv("fit_exact", (2, 7, 9, 3), 4, (3, 3), stride=2, fit="exact"),
+        _conv("channels_1", (2, 8, 8, 1), 16, (3, 3), padding=1),
+        _conv("channels_5", (2, 6, 5, 5), 17, (3, 3), padding=1),
+        _conv("channels_16", (2, 5, 17, 16), 16, (3, 3), padding=1),
+        _conv("channels_17", (1, 5, 6, 17), 33, (3, 3), padding=1),
+        _conv("channels_33", (1, 6, 5, 33), 15, (3, 3), padding=1),
+        _conv("channels_64", (1, 5, 7, 64), 64, (3, 3), padding=1),
+        _conv("filters_1", (2, 6, 6, 16), 1, (3, 3), padding=1),
+        _conv("filters_odd", (2, 5, 6, 16), 49, (3, 3), padding=1),
+        _conv("wide_image", (1, 2, 67, 3), 8, (3, 3), padding=1),
+        _conv("many_images", (19, 4, 4, 3), 4, (3, 3), padding=1),
+        _conv("empty_batch", (0, 5, 6, 3), 4, (3, 3), padding=1),
+    ]
+    for case in cases
+]
+
+
+def _pool_cases(op: str) -> list[Case]:
+    pool = partial(_pool, op)
+    return [
+        pool("2x2", (2, 6, 8, 3), 2),
+        pool("2x2_rest", (2, 7, 5, 3), 2),
+        pool("2x2_wide", (2, 4, 6, 37), 2),
+        pool("3x3_stride_2", (2, 7, 9, 5), 3, stride=2),
+        pool("overlapping", (2, 6, 7, 4), 3, stride=1),
+        pool("overlapping_pad", (2, 6, 7, 17), 3, stride=1, padding=1),
+        pool("stride_over_kernel", (2, 9, 8, 3), 2, stride=(3, 4)),
+        pool("window_pair", (2, 7, 8, 3), (1, 4), stride=(2, 1)),
+        pool("pad_pair", (2, 7, 8, 3), (2, 4), stride=2, padding=(1, 2)),
+        pool("pad_sides", (2, 7, 8, 3), 4, stride=2, padding=((0, 2), (1, 0))),
+        pool("same", (2, 7, 8, 3), 3, stride=2, padding="same"),
+        pool("same_even", (2, 5, 5, 3), 2, stride=1, padding="same"),
+        pool("valid", (2, 7, 8, 3), 3, padding="valid"),
+        pool("ceil", (2, 6, 8, 3), 3, stride=2, ceil_mode=True),
+        pool("ceil_pad", (2, 6, 7, 3), 3, stride=2, padding=1, ceil_mode=True),
+        pool("ceil_drops_last", (2, 5, 7, 3), 2, stride=3, padding=1, ceil_mode=True),
+        pool("whole_image", (2, 4, 5, 19), (4, 5)),
+        pool("1x1", (2, 4, 5, 3), 1),
+        pool("16x16", (1, 16, 17, 2), 16, stride=1),
+        pool("17x16", (1, 18, 16, 2), (17, 16), stride=1),
+        pool("one_column", (3, 5, 1, 1), (2, 1)),
+        pool("empty_batch", (0, 6, 8, 3), 2),
+    ]
+
+
+MAX_POOL2D = _pool_cases("max_pool2d")
+AVG_POOL2D = [
+    *_pool_cases("avg_pool2d"),
+    _pool("avg_pool2d", "without_pad", (2, 6, 7, 4), 3, stride=2, padding=1, count_include_pad=False),
+    _pool("avg_pool2d", "without_pad_2", (2, 6, 7, 4), (4, 2), stride=1, padding=(2, 1), count_include_pad=False),
+    _pool(
+        "avg_pool2d",
+        "without_pad_ceil",
+        (2, 6, 8, 3),
+        2,
+        stride=3,
+        padding=1,
+        ceil_mode=True,
+        count_include_pad=False,
+    ),
+]
+
+_CELLS = [(1, 1, 1), (3, 5, 7), (2, 16, 8), (5, 3, 17), (7, 33, 16), (0, 3, 4)]
+LSTM_CELL = [_lstm(*sizes) for sizes in _CELLS]
+RNN_CELL = [_rnn(*sizes) for sizes in _CELLS]
+
+_ELEMENTWISE = [(), (1,), (7,), (17, 3), (2, 3, 33), (0, 3)]
+RELU = [_shaped("relu", shape) for shape in _ELEMENTWISE]
+SIGMOID = [_shaped("sigmoid", shape) for shape in _ELEMENTWISE]
+TANH = [_shaped("tanh", shape) for shape in _ELEMENTWISE]
+
+
+def _softmax_cases(op: str) -> list[Case]:
+    rows = [_shaped(op, shape) for shape in [(1,), (5,), (3, 1), (4, 10), (3, 17), (2, 3, 33), (2, 300), (0, 5)]]
+    return [*rows, _shaped(op, (4, 5, 3), axis=1), _shaped(op, (4, 5), axis=0), _shaped(op, (4, 5), axis=-2)]
+
+
+SOFTMAX = _softmax_cases("softmax")
+LOG_SOFTMAX = _softmax_cases("log_softmax")
+SOFTMAX_CROSS_ENTROPY = [
+    _shaped("softmax_cross_entropy", shape)
+    for shape in [(5,), (3, 1), (4, 10), (9, 17), (2, 3, 33), (2, 300), (0, 5)]
+]
+MEAN_SQUARED_ERROR = [_shaped("mean_squared_error", shape) for shape in [(), (1,), (8, 4), (2, 3, 33), (1000,)]]
+TOPK = [
+    _shaped("topk", shape, k=k)
+    for shape, k in [((1, 1), 1), ((3, 7), 1), ((3, 7), 3), ((4, 17), 17), ((2, 100), 10), ((0, 5), 2)]
+]
+
+CASES = {
+    "gemm": GEMM,
+    "linear": LINEAR,
+    "conv2d": CONV2D,
+    "max_pool2d": MAX_POOL2D,
+    "avg_pool2d": AVG_POOL2D,
+    "lstm_cell": LSTM_CELL,
+    "rnn_cell": RNN_CELL,
+    "relu": RELU,
+    "sigmoid": SIGMOID,
+    "tanh": TANH,
+    "softmax": SOFTMAX,
+    "log_softmax": LOG_SOFTMAX,
+    "softmax_cross_entropy": SOFTMAX_CROSS_ENTROPY,
+    "mean_squared_error": MEAN_SQUARED_ERROR,
+    "topk": TOPK,
+}
+ALL = [case for cases in CASES.values() for case in cases]

@@ -1,0 +1,340 @@
+"""The definition of every op in float64, by plain loops over windows, taps and elements.
+
+Nothing here comes from the library: padding rules and output sizes are counted out anew. Each forward takes
+the arrays and options of the op; each backward takes (dys, arrays, options) and returns gradients by name.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+
+Arrays = dict[str, np.ndarray]
+
+
+def sides(padding: Any, size: tuple[int, int], kernel: Any, stride: Any, dilation: Any) -> list[tuple[int, int]]:
+    """(before, after) for each of the two directions."""
+    if padding == "valid":
+        return [(0, 0), (0, 0)]
+    if padding == "same":
+        found = []
+        for n, k, s, d in zip(size, kernel, stride, dilation, strict=True):
+            last_start = (math.ceil(n / s) - 1) * s
+            missing = max(last_start + (k - 1) * d + 1 - n, 0)
+            found.append((missing // 2, missing - missing // 2))
+        return found
+    return [side if isinstance(side, tuple) else (side, side) for side in both(padding)]
+
+
+def both(value: Any) -> tuple[Any, Any]:
+    """An int stands for both directions."""
+    return value if isinstance(value, tuple) else (value, value)
+
+
+def starts(n: int, around: tuple[int, int], extent: int, stride: int, ceil_mode: bool = False) -> list[int]:
+    """First position of each window; negative ones lie in the padding."""
+    found: list[int] = []
+    start = -around[0]
+    while start + extent <= n + around[1]:
+        found.append(start)
+        start += stride
+    overhangs = found[-1] + extent < n + around[1]
+    if ceil_mode and overhangs and start < n:
+        found.append(start)
+    return found
+
+
+class _Grid:
+    """All (window, tap, pixel) triples of a sliding window."""
+
+    def __init__(self, size: tuple[int, int], kernel: Any, stride: Any, padding: Any, dilation: Any = 1, ceil=False):
+        self.kernel, self.stride, self.dilation = both(kernel), both(stride), both(dilation)
+        self.size = size
+        self.around = sides(padding, size, self.kernel, self.stride, self.dilation)
+        self.starts = [
+            starts(size[i], self.around[i], self.dilation[i] * (self.kernel[i] - 1) + 1, self.stride[i], ceil)
+            for i in range(2)
+        ]
+        self.output = (len(self.starts[0]), len(self.starts[1]))
+
+    def taps(self, oh: int, ow: int):
+        """(kh, kw, ih, iw) for each tap of a window that lies in the image."""
+        for kh in range(self.kernel[0]):
+            for kw in range(self.kernel[1]):
+                ih = self.starts[0][oh] + kh * self.dilation[0]
+                iw = self.starts[1][ow] + kw * self.dilation[1]
+                if 0 <= ih < self.size[0] and 0 <= iw < self.size[1]:
+                    yield kh, kw, ih, iw
+
+    def windows(self):
+        """(oh, ow) for each window."""
+        return ((oh, ow) for oh in range(self.output[0]) for ow in range(self.output[1]))
+
+    def divisor(self, oh: int, ow: int, include_pad: bool) -> int:
+        """How many elements of a window count for its mean."""
+        count = 1
+        for i, o in enumerate((oh, ow)):
+            before, after = self.around[i] if include_pad else (0, 0)
+            start = self.starts[i][o]
+            count *= sum(-before <= start + k < self.size[i] + after for k in range(self.kernel[i]))
+        return count
+
+
+def gemm(arrays, transpose_a=False, transpose_b=False):
+    a, b = arrays["a"], arrays["b"]
+    a, b = (a.T if transpose_a else a), (b.T if transpose_b else b)
+    y = np.zeros((a.shape[0], b.shape[1]))
+    for k in range(a.shape[1]):
+        y += np.outer(a[:, k], b[k])
+    return (y,)
+
+
+def gemm_backward(dys, arrays, transpose_a=False, transpose_b=False):
+    a, b = arrays["a"], arrays["b"]
+    a, b = (a.T if transpose_a else a), (b.T if transpose_b else b)
+    (da,) = gemm({"a": dys[0], "b": b.T})
+    (db,) = gemm({"a": a.T, "b": dys[0]})
+    return {"a": da.T if transpose_a else da, "b": db.T if transpose_b else db}
+
+
+def linear(arrays):
+    x, w = arrays["x"], arrays["w"]
+    (y,) = gemm({"a": x.reshape(-1, x.shape[-1]), "b": w.T})
+    return (y.reshape(*x.shape[:-1], w.shape[0]) + arrays.get("b", 0),)
+
+
+def linear_backward(dys, arrays):
+    x, w = arrays["x"], arrays["w"]
+    dy = dys[0].reshape(-1, w.shape[0])
+    found = gemm_backward((dy,), {"a": x.reshape(-1, x.shape[-1]), "b": w.T})
+    grads = {"x": found["a"].reshape(x.shape), "w": found["b"].T}
+    return grads | ({"b": dy.sum(axis=0)} if "b" in arrays else {})
+
+
+def _conv_grid(arrays, stride=1, padding=0, dilation=1, **_):
+    return _Grid(arrays["x"].shape[1:3], arrays["w"].shape[1:3], stride, padding, dilation)
+
+
+def _channels(arrays, groups):
+    """(slice of channels, slice of filters) for each group."""
+    c, o = arrays["w"].shape[3], arrays["w"].shape[0] // groups
+    return [(slice(g * c, (g + 1) * c), slice(g * o, (g + 1) * o)) for g in range(groups)]
+
+
+def conv2d(arrays, groups=1, **options):
+    x, w = arrays["x"], arrays["w"]
+    grid = _conv_grid(arrays, **options)
+    y = np.zeros((x.shape[0], *grid.output, w.shape[0])) + arrays.get("b", 0)
+    for oh, ow in grid.windows():
+        for kh, kw, ih, iw in grid.taps(oh, ow):
+            for c, o in _channels(arrays, groups):
+                y[:, oh, ow, o] += x[:, ih, iw, c] @ w[o, kh, kw].T
+    return (y,)
+
+
+def conv2d_backward(dys, arrays, groups=1, **options):
+    x, w, dy = arrays["x"], arrays["w"], dys[0]
+    grid = _conv_grid(arrays, **options)
+    dx, dw = np.zeros(x.shape), np.zeros(w.shape)
+    for oh, ow in grid.windows():
+        for kh, kw, ih, iw in grid.taps(oh, ow):
+            for c, o in _channels(arrays, groups):
+                dx[:, ih, iw, c] += dy[:, oh, ow, o] @ w[o, kh, kw]
+                dw[o, kh, kw] += dy[:, oh, ow, o].T @ x[:, ih, iw, c]
+    return {"x": dx, "w": dw} | ({"b": dy.sum(axis=(0, 1, 2))} if "b" in arrays else {})
+
+
+def pool_grid(arrays, kernel_size, stride=None, padding=0, ceil_mode=False, **_):
+    step = kernel_size if stride is None else stride
+    return _Grid(arrays["x"].shape[1:3], kernel_size, step, padding, ceil=ceil_mode)
+
+
+def _chosen(x, grid):
+    """(n, oh, ow, c) and the pixel (ih, iw) of the first greatest element, or of the first NaN."""
+    for oh, ow in grid.windows():
+        for n in range(x.shape[0]):
+            for c in range(x.shape[3]):
+                best = None
+                for _, _, ih, iw in grid.taps(oh, ow):
+                    value = x[n, ih, iw, c]
+                    if best is None or value > x[n, *best, c] or (np.isnan(value) and not np.isnan(x[n, *best, c])):
+                        best = ih, iw
+                yield (n, oh, ow, c), best
+
+
+def max_pool2d(arrays, **options):
+    x, grid = arrays["x"], pool_grid(arrays, **options)
+    y = np.zeros((x.shape[0], *grid.output, x.shape[3]))
+    for place, (ih, iw) in _chosen(x, grid):
+        y[place] = x[place[0], ih, iw, place[3]]
+    return (y,)
+
+
+def max_pool2d_backward(dys, arrays, **options):
+    x, grid = arrays["x"], pool_grid(arrays, **options)
+    dx = np.zeros(x.shape)
+    for place, (ih, iw) in _chosen(x, grid):
+        dx[place[0], ih, iw, place[3]] += dys[0][place]
+    return {"x": dx}
+
+
+def avg_pool2d(arrays, count_include_pad=True, **options):
+    x, grid = arrays["x"], pool_grid(arrays, **options)
+    y = np.zeros((x.shape[0], *grid.output, x.shape[3]))
+    include_pad = count_include_pad and options.get("padding") != "same"
+    for oh, ow in grid.windows():
+        for _, _, ih, iw in grid.taps(oh, ow):
+            y[:, oh, ow] += x[:, ih, iw]
+        y[:, oh, ow] /= grid.divisor(oh, ow, include_pad)
+    return (y,)
+
+
+def avg_pool2d_backward(dys, arrays, count_include_pad=True, **options):
+    x, grid = arrays["x"], pool_grid(arrays, **options)
+    dx = np.zeros(x.shape)
+    include_pad = count_include_pad and options.get("padding") != "same"
+    for oh, ow in grid.windows():
+        for _, _, ih, iw in grid.taps(oh, ow):
+            dx[:, ih, iw] += dys[0][:, oh, ow] / grid.divisor(oh, ow, include_pad)
+    return {"x": dx}
+
+
+def _logistic(z):
+    return 1 / (1 + np.exp(-z))
+
+
+def _gates(arrays):
+    z = arrays["x"] @ arrays["w_ih"].T + arrays["h"] @ arrays["w_hh"].T + arrays["b"]
+    i, f, g, o = np.split(z, 4, axis=1)
+    return _logistic(i), _logistic(f), np.tanh(g), _logistic(o)
+
+
+def lstm_cell(arrays):
+    i, f, g, o = _gates(arrays)
+    c_next = f * arrays["c"] + i * g
+    return o * np.tanh(c_next), c_next
+
+
+def lstm_cell_backward(dys, arrays):
+    i, f, g, o = _gates(arrays)
+    c = arrays["c"]
+    squashed = np.tanh(f * c + i * g)
+    dc = dys[1] + dys[0] * o * (1 - squashed**2)
+    do = dys[0] * squashed * o * (1 - o)
+    dz = np.concatenate([dc * g * i * (1 - i), dc * c * f * (1 - f), dc * i * (1 - g**2), do], axis=1)
+    return _cell_gradients(dz, arrays) | {"c": dc * f}
+
+
+def rnn_cell(arrays):
+    return (np.tanh(arrays["x"] @ arrays["w_ih"].T + arrays["h"] @ arrays["w_hh"].T + arrays["b"]),)
+
+
+def rnn_cell_backward(dys, arrays):
+    return _cell_gradients(dys[0] * (1 - rnn_cell(arrays)[0] ** 2), arrays)
+
+
+def _cell_gradients(dz, arrays):
+    return {
+        "x": dz @ arrays["w_ih"],
+        "h": dz @ arrays["w_hh"],
+        "w_ih": dz.T @ arrays["x"],
+        "w_hh": dz.T @ arrays["h"],
+        "b": dz.sum(axis=0),
+    }
+
+
+def relu(arrays):
+    return (np.where(arrays["x"] > 0, arrays["x"], 0),)
+
+
+def relu_backward(dys, arrays):
+    return {"x": np.where(arrays["x"] > 0, dys[0], 0)}
+
+
+def sigmoid(arrays):
+    return (_logistic(arrays["x"]),)
+
+
+def sigmoid_backward(dys, arrays):
+    return {"x": dys[0] * _logistic(arrays["x"]) * _logistic(-arrays["x"])}
+
+
+def tanh(arrays):
+    return (np.tanh(arrays["x"]),)
+
+
+def tanh_backward(dys, arrays):
+    return {"x": dys[0] / np.cosh(arrays["x"]) ** 2}
+
+
+def softmax(arrays, axis=-1):
+    e = np.exp(arrays["x"])
+    return (e / e.sum(axis=axis, keepdims=True),)
+
+
+def softmax_backward(dys, arrays, axis=-1):
+    (y,) = softmax(arrays, axis)
+    return {"x": y * (dys[0] - (dys[0] * y).sum(axis=axis, keepdims=True))}
+
+
+def log_softmax(arrays, axis=-1):
+    return (np.log(softmax(arrays, axis)[0]),)
+
+
+def log_softmax_backward(dys, arrays, axis=-1):
+    return {"x": dys[0] - softmax(arrays, axis)[0] * dys[0].sum(axis=axis, keepdims=True)}
+
+
+def softmax_cross_entropy(arrays):
+    (logs,) = log_softmax(arrays)
+    losses = np.zeros(arrays["labels"].shape)
+    for place in np.ndindex(losses.shape):
+        losses[place] = -logs[(*place, arrays["labels"][place])]
+    return (losses,)
+
+
+def softmax_cross_entropy_backward(dys, arrays):
+    (dx,) = softmax(arrays)
+    for place in np.ndindex(arrays["labels"].shape):
+        dx[(*place, arrays["labels"][place])] -= 1
+    return {"x": dx * dys[0][..., None]}
+
+
+def mean_squared_error(arrays):
+    return (np.mean((arrays["x"] - arrays["target"]) ** 2),)
+
+
+def mean_squared_error_backward(dys, arrays):
+    return {"x": dys[0] * 2 * (arrays["x"] - arrays["target"]) / arrays["x"].size}
+
+
+def topk(arrays, k):
+    indices = [
+        sorted(range(row.size), key=lambda i: (not np.isnan(row[i]), -row[i], i))[:k]  # noqa: B023
+        for row in arrays["x"]
+    ]
+    chosen = np.array(indices, np.int64).reshape(-1, k)
+    return np.take_along_axis(arrays["x"], chosen, 1), chosen
+
+
+def topk_backward(dys, arrays, k):
+    dx = np.zeros(arrays["x"].shape)
+    for row, columns in enumerate(topk(arrays, k)[1]):
+        for column, dy in zip(columns, dys[0][row], strict=True):
+            dx[row, column] = dy
+    return {"x": dx}
+
+
+_right_answers: dict[Any, Any] = {}
+
+
+def answer(case, arrays, dys, kind):
+    """Outputs and gradients in float64, worked out once per case, dtype and kind of data."""
+    key = case.key, kind, arrays["x" if "x" in arrays else "a"].dtype
+    if key not in _right_answers:
+        wide = {name: a if name == "labels" else a.astype(np.float64) for name, a in arrays.items()}
+        options = {name: value for name, value in case.options.items() if name not in ("algorithm", "fit")}
+        outputs = globals()[case.op](wide, **options)
+        wide_dys = tuple(dy.astype(np.float64) for dy in dys)
+        _right_answers[key] = outputs, globals()[f"{case.op}_backward"](wide_dys, wide, **options)
+    return _right_answers[key]

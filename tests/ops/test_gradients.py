@@ -1,0 +1,92 @@
+"""Ring 3: every backward against central differences of its forward, in float64, over the same cases."""
+
+import inspect
+
+import numpy as np
+import pytest
+
+from lamina import ops
+from tests.ops.cases import ALL, CASES, OPS
+
+_STEP = 1e-5
+_SAMPLES = 8  # elements per array that are moved one by one
+
+
+def _loss(case, arrays, dys):
+    outputs, _ = case.forward(arrays)
+    return sum(float(np.sum(y * dy)) for y, dy in zip(outputs, dys, strict=False))
+
+
+def _moved(arrays, name, direction, step):
+    return arrays | {name: arrays[name] + step * direction}
+
+
+def _directions(array, rng):
+    """One random direction through all elements, and some elements one by one."""
+    yield rng.standard_normal(array.shape)
+    for flat in rng.permutation(array.size)[:_SAMPLES]:
+        direction = np.zeros(array.size)
+        direction[flat] = 1
+        yield direction.reshape(array.shape)
+
+
+@pytest.mark.usefixtures("machine")
+@pytest.mark.parametrize("case", ALL, ids=lambda case: case.id)
+def test_central_differences(case):
+    # Distinct data: no step then carries an element past another (max, top-k) or past 0 (relu).
+    arrays = case.arrays(np.float64, "distinct")
+    outputs, ctx = case.forward(arrays)
+    dys = case.gradients(outputs, "normal")
+    grads = case.backward(dys, ctx)
+    rng = np.random.default_rng(0)
+    for name, grad in grads.items():
+        for direction in _directions(arrays[name], rng):
+            length = max(float(np.abs(direction).max(initial=0)), 1)
+            step = _STEP / length
+            rise = _loss(case, _moved(arrays, name, direction, step), dys)
+            fall = _loss(case, _moved(arrays, name, direction, -step), dys)
+            slope = (rise - fall) / (2 * step)
+            scale = 1 + float(np.sum(np.abs(grad * direction)))
+            assert abs(slope - float(np.sum(grad * direction))) < 1e-6 * scale, f"gradient of {name}"
+
+
+def _defaults(function):
+    parameters = inspect.signature(function).parameters.values()
+    return {p.name: p.default for p in parameters if p.default is not inspect.Parameter.empty}
+
+
+def _forwards_with_backward():
+    return [name for name in ops.__all__ if f"{name}_backward" in ops.__all__]
+
+
+def test_every_pair_has_cases():
+    assert set(_forwards_with_backward()) == set(CASES) == set(OPS)
+    assert all(CASES.values())
+
+
+@pytest.mark.parametrize("name", _forwards_with_backward())
+def test_every_option_of_a_forward_has_a_gradient_case(name):
+    for option, default in _defaults(getattr(ops, name)).items():
+        used = [case for case in CASES[name] if option in case.shapes or case.options.get(option, default) != default]
+        assert used, f"no gradient case gives {name} another {option} than {default!r}"
+
+
+@pytest.mark.usefixtures("machine")
+@pytest.mark.parametrize("name", ["conv2d", "linear"])
+def test_without_dx_the_other_gradients_are_the_same(name):
+    case = CASES[name][0]
+    arrays = case.arrays(np.float32, "normal")
+    y, ctx = case.forward(arrays)
+    backward = OPS[name].backward
+    _, dw, db = backward(y[0], ctx)
+    dx, only_dw, only_db = backward(y[0], ctx, needs_dx=False)
+    assert dx is None
+    np.testing.assert_array_equal(dw, only_dw)
+    np.testing.assert_array_equal(db, only_db)
+
+
+def test_every_option_of_a_backward_is_tested():
+    options = {
+        (name, option) for name in _forwards_with_backward() for option in _defaults(getattr(ops, f"{name}_backward"))
+    }
+    assert options == {("conv2d", "needs_dx"), ("linear", "needs_dx")}

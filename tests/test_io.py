@@ -1,0 +1,368 @@
+import json
+import os
+import stat
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.numpy import load as unpack
+from safetensors.numpy import save as pack
+
+import lamina as lm
+from lamina import io, models, nn
+
+
+def small():
+    lm.manual_seed(3)
+    return nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Sequential(nn.Linear(3, 2, bias=False), nn.Tanh()))
+
+
+def same(a, b):
+    ours, theirs = a.state_dict(), b.state_dict()
+    assert list(ours) == list(theirs)
+    for name, array in ours.items():
+        np.testing.assert_array_equal(array, theirs[name])
+        assert array.dtype == theirs[name].dtype
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "net.safetensors"
+
+
+@pytest.fixture
+def saved(path):
+    """The bytes of a small saved model, and the path they stand at."""
+    lm.save(small(), path)
+    return path.read_bytes()
+
+
+def write(path, header, body=b""):
+    """A safetensors file with any header."""
+    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    path.write_bytes(struct.pack("<Q", len(text)) + text + body)
+
+
+def rewrite(path, change, weights=None):
+    """Change the description of a saved model, and give it a fitting digest again."""
+    kept, description = io._read(str(path))
+    weights = kept if weights is None else weights
+    change(description)
+    if "sha256" not in description:
+        description["sha256"] = io._digest(description, weights)
+    path.write_bytes(pack(weights, metadata={"lamina": json.dumps(description)}))
+
+
+@pytest.mark.parametrize("make", [small, models.lenet5, models.vgg_small, lambda: models.autoencoder(64, 100)])
+def test_round_trip(path, make):
+    model = make()
+    lm.save(model, path)
+    loaded = lm.load(path)
+    same(model, loaded)
+    assert loaded.training
+    assert str(loaded) == str(model)
+    shape = {"Linear": (2, model[0].weight.shape[1])}.get(type(model[0]).__name__, (2, 28, 28, 1))
+    shape = (2, 32, 32, 3) if make is models.vgg_small else shape
+    x = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    np.testing.assert_array_equal(model.predict(x), loaded.predict(x))
+
+
+def test_any_reader_gets_the_weights(saved):
+    weights = unpack(saved)
+    assert sorted(weights) == ["0.bias", "0.weight", "2.0.weight"]
+    np.testing.assert_array_equal(weights["0.weight"], small().state_dict()["0.weight"])
+
+
+def test_saving_replaces_and_keeps_links_and_modes(path, tmp_path):
+    lm.save(small(), path)
+    os.symlink(path, tmp_path / "link")
+    old_mask = os.umask(0o027)
+    try:
+        lm.save(models.autoencoder(4, 2), tmp_path / "link")
+    finally:
+        os.umask(old_mask)
+    assert (tmp_path / "link").is_symlink()
+    assert lm.load(path)[0].weight.shape == (2, 4)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+
+
+@pytest.mark.parametrize("step", ["write", "fsync", "replace"])
+def test_interrupted_writing_keeps_the_former_file(path, saved, monkeypatch, step):
+    def fail(*args):
+        raise OSError(28, "No space left on device")
+
+    real = Path.open
+
+    def open_and_fail(self, *args, **kwargs):
+        file = real(self, *args, **kwargs)
+        if args == ("xb",):
+            file.write(b"half of")
+            file.close()
+            fail()
+        return file
+
+    if step == "write":
+        monkeypatch.setattr(Path, "open", open_and_fail)
+    elif step == "fsync":
+        monkeypatch.setattr(io.os, "fsync", fail)
+    else:
+        monkeypatch.setattr(Path, "replace", fail)
+    with pytest.raises(OSError, match="No space left"):
+        lm.save(models.autoencoder(4, 2), path)
+    monkeypatch.undo()
+    assert path.read_bytes() == saved
+    assert os.listdir(path.parent) == [path.name]
+
+
+def test_ctrl_c_while_writing_leaves_nothing(path, monkeypatch):
+    def interrupt(handle):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(io.os, "fsync", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        lm.save(small(), path)
+    assert os.listdir(path.parent) == []
+
+
+def test_missing_places(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        lm.load(tmp_path / "nothing")
+    with pytest.raises(FileNotFoundError):
+        lm.save(small(), tmp_path / "no-folder" / "net.safetensors")
+    with pytest.raises(IsADirectoryError):
+        lm.load(tmp_path)
+
+
+def test_every_truncation_is_refused(path, saved):
+    for length in range(len(saved)):
+        path.write_bytes(saved[:length])
+        for load in (lm.load, io.load_weights):
+            with pytest.raises(ValueError, match=r"net\.safetensors: "):
+                load(path)
+
+
+def test_anything_appended_is_refused(path, saved):
+    for extra in (b"\0", saved):
+        path.write_bytes(saved + extra)
+        with pytest.raises(ValueError, match=r"net\.safetensors: "):
+            lm.load(path)
+
+
+def test_every_flipped_bit_is_refused_or_harmless(path, saved):
+    """One bit of each byte: an error, or (in blanks and the like) the same model."""
+    model, harmless = small(), 0
+    for place in range(len(saved)):
+        data = bytearray(saved)
+        data[place] ^= 1 << (place * 5 % 8)
+        path.write_bytes(data)
+        try:
+            loaded = lm.load(path)
+        except ValueError as error:
+            assert "net.safetensors: " in str(error)
+            continue
+        same(model, loaded)
+        harmless += 1
+    assert harmless < 20
+
+
+@settings(deadline=None)
+@given(st.data())
+def test_damage_is_refused_or_harmless(tmp_path_factory, data):
+    path = tmp_path_factory.mktemp("fuzz") / "net.safetensors"
+    lm.save(small(), path)
+    content = bytearray(path.read_bytes())
+    for _ in range(data.draw(st.integers(1, 8))):
+        start = data.draw(st.integers(0, len(content)))
+        end = data.draw(st.integers(start, min(start + 20, len(content))))
+        content[start:end] = data.draw(st.binary(max_size=20))
+    path.write_bytes(content)
+    try:
+        loaded = lm.load(path)
+    except ValueError:
+        return
+    same(small(), loaded)
+
+
+@pytest.mark.parametrize(
+    ("header", "message"),
+    [
+        (b"", "header is not valid JSON"),
+        (b"[]", "header is list, not an object"),
+        (b"\xff\xfe", "header is not valid JSON"),
+        (b"[" * 100_000, "header is not valid JSON"),
+        (b'{"a":' * 50_000 + b"1" + b"}" * 50_000, "header is not valid JSON"),
+        (b'{"a": 1, "a": 2}', "a name appears twice"),
+        (b'{"a": ' + b"9" * 5000 + b"}", "net.safetensors"),
+        ({"w": {"dtype": "F32", "shape": [2], "data_offsets": [0, 4]}}, "damaged"),
+        ({"w": {"dtype": "F32", "shape": [-1], "data_offsets": [0, 4]}}, "damaged"),
+        ({"w": {"dtype": "F32", "shape": [2**62, 2**62], "data_offsets": [0, 4]}}, "damaged"),
+        ({"w": {"dtype": "F32", "shape": [1e300], "data_offsets": [0, 4]}}, "damaged"),
+        ({"w": {"dtype": "X32", "shape": [1], "data_offsets": [0, 4]}}, "damaged"),
+        ({"w": {"dtype": "F32", "shape": [1], "data_offsets": [4, 8]}}, "damaged"),
+        ({"w": {"dtype": "F32", "shape": [1]}}, "damaged"),
+        ({"w": 3}, "damaged"),
+        ({"__metadata__": {"lamina": 3}}, "damaged"),
+        ({"__metadata__": [1]}, "damaged"),
+        (b'{"w": {"dtype": "F32", "shape": [NaN], "data_offsets": [0, 4]}}', "NaN is not a number"),
+        (b'{"w": {"dtype": "F32", "shape": [1e999], "data_offsets": [0, 4]}}', "1e999 is too large"),
+    ],
+)
+def test_hostile_headers(path, header, message):
+    write(path, header, b"\0\0\0\0")
+    for load in (lm.load, io.load_weights):
+        with pytest.raises(ValueError, match=message):
+            load(path)
+
+
+def test_header_longer_than_allowed(path, monkeypatch):
+    path.write_bytes(struct.pack("<Q", 2**63) + b"{}")
+    with pytest.raises(ValueError, match="truncated"):
+        lm.load(path)
+    monkeypatch.setattr(io, "_HEADER_LIMIT", 100)
+    write(path, b" " * 101)
+    with pytest.raises(ValueError, match="a header of 101 bytes, more than the 100 allowed"):
+        lm.load(path)
+
+
+def test_foreign_file(path):
+    path.write_bytes(pack({"w": np.ones(3, np.float32)}, metadata={"format": "pt"}))
+    assert io.load_weights(path)["w"].tolist() == [1, 1, 1]
+    with pytest.raises(ValueError, match=r"not of a lamina model; build the model yourself and use"):
+        lm.load(path)
+
+
+def test_type_that_numpy_lacks(path):
+    write(path, {"w": {"dtype": "F8_E4M3", "shape": [4], "data_offsets": [0, 4]}}, b"\0\0\0\0")
+    with pytest.raises(ValueError, match="a type that NumPy does not have"):
+        io.load_weights(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "description of the model is not valid JSON"),
+        ("[]", "description of the model is list"),
+        ("[" * 100_000, "description of the model is not valid JSON"),
+        ('{"format": NaN}', "NaN is not a number"),
+        ('{"format": 1e999}', "1e999 is too large"),
+        ('{"format": 1, "format": 1}', "a name appears twice"),
+        ("{}", "file format None, this lamina reads 1"),
+        ('{"format": 2}', "file format 2, this lamina reads 1; install a newer lamina"),
+        ('{"format": "1"}', "file format '1', this lamina reads 1$"),
+        ('{"format": 1}', "do not match their SHA-256"),
+        ('{"format": 1, "sha256": 5}', "do not match their SHA-256"),
+    ],
+)
+def test_hostile_descriptions(path, text, message):
+    path.write_bytes(pack({"w": np.ones(3, np.float32)}, metadata={"lamina": text}))
+    with pytest.raises(ValueError, match=message):
+        lm.load(path)
+
+
+def test_description_longer_than_allowed(path, monkeypatch):
+    monkeypatch.setattr(io, "_DESCRIPTION_LIMIT", 50)
+    with pytest.raises(ValueError, match=r"description of the model takes \d+ bytes, more than 50"):
+        lm.save(small(), path)
+    path.write_bytes(pack({}, metadata={"lamina": " " * 51}))
+    with pytest.raises(ValueError, match="longer than 50 bytes"):
+        lm.load(path)
+
+
+LINEAR = {"in_features": 2, "out_features": 3, "bias": True}
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (None, "described by NoneType, expected an object"),
+        ({}, "unknown layer 'None'"),
+        ({"class": "Lineal"}, "unknown layer 'Lineal'; a newer lamina may know it"),
+        ({"class": "Module"}, "unknown layer 'Module'"),
+        ({"class": "__builtins__"}, "unknown layer '__builtins__'"),
+        ({"class": ["Linear"]}, "unknown layer"),
+        ({"class": "x" * 10_000}, "unknown layer 'x{200}'"),
+        ({"class": "Linear"}, "Linear cannot be built from {}"),
+        ({"class": "Linear", "config": [2, 3]}, "config must be an object"),
+        ({"class": "Linear", "config": {**LINEAR, "colour": 1}}, "Linear cannot be built from .*colour"),
+        ({"class": "Linear", "config": {**LINEAR, "in_features": -2}}, "Linear cannot be built"),
+        ({"class": "Linear", "config": {**LINEAR, "in_features": 2.5}}, "Linear cannot be built"),
+        ({"class": "Linear", "config": {**LINEAR, "in_features": "2"}}, "Linear cannot be built"),
+        ({"class": "Linear", "config": {**LINEAR, "in_features": 10**9}}, "in_features is 1000000000, more than"),
+        ({"class": "Linear", "config": {**LINEAR, "in_features": 10**100}}, "in_features is 10+, more than"),
+        ({"class": "Linear", "config": {"in_features": 65536, "out_features": 65536}}, "Linear cannot be built"),
+        ({"class": "Sequential", "modules": 3}, "modules a list"),
+        ({"class": "Sequential", "modules": [3]}, "described by int"),
+        ({"custom": "mine.Net"}, r"class mine.Net, which is not lamina's: build the model yourself"),
+        ({"custom": {"a": 1}}, "which is not lamina's"),
+    ],
+)
+def test_hostile_architectures(path, saved, model, message):
+    def change(description):
+        description["model"] = model
+
+    rewrite(path, change)
+    with pytest.raises(ValueError, match=rf"net\.safetensors: .*{message}"):
+        lm.load(path)
+
+
+def test_deep_nesting_is_refused(path, saved):
+    def change(description):
+        for _ in range(100):
+            description["model"] = {"class": "Sequential", "modules": [description["model"]]}
+
+    rewrite(path, change)
+    with pytest.raises(ValueError, match="nested more than 32 deep"):
+        lm.load(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda w: w.pop("0.bias"), "0.bias"),
+        (lambda w: w.update(extra=np.ones(1, np.float32)), "extra"),
+        (lambda w: w.update({"0.bias": np.ones(4, np.float32)}), r"0.bias.*\(4,\)"),
+        (lambda w: w.update({"0.bias": np.ones(3, np.int32)}), "0.bias.*int32"),
+    ],
+)
+def test_weights_that_do_not_fit(path, saved, change, message):
+    weights = dict(unpack(saved))
+    change(weights)
+    rewrite(path, lambda description: None, weights)
+    with pytest.raises(ValueError, match=rf"net\.safetensors: .*{message}"):
+        lm.load(path)
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.dense = nn.Linear(2, 3)
+
+    def forward(self, x):
+        return self.dense(x)
+
+
+@pytest.mark.parametrize("make", [Net, lambda: nn.Sequential(Net(), nn.ReLU())])
+def test_own_class(path, make):
+    model = make()
+    lm.save(model, path)
+    with pytest.raises(ValueError, match=r"class .*Net, which is not lamina's: build .* lm.io.load_weights\(path\)"):
+        lm.load(path)
+    twin = make()
+    twin.load_state_dict(io.load_weights(path))
+    same(model, twin)
+
+
+def test_loading_leaves_the_random_numbers_alone(path, saved):
+    lm.manual_seed(5)
+    expected = lm.config.rng().random()
+    lm.manual_seed(5)
+    lm.load(path)
+    assert lm.config.rng().random() == expected
+
+
+def test_saved_twice_gives_the_same_bytes(path, saved):
+    lm.save(small(), path)
+    assert path.read_bytes() == saved
