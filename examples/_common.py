@@ -13,7 +13,9 @@ def arguments(text: str) -> argparse.Namespace:
     """--quick for a run of seconds, --figures for the folder of the pictures."""
     parser = argparse.ArgumentParser(description=text)
     parser.add_argument("--quick", action="store_true", help="a few seconds on little data")
-    parser.add_argument("--figures", type=Path, default=Path("figures"), help="where pictures go (default: figures)")
+    parser.add_argument(
+        "--figures", type=Path, default=Path("figures"), help="where pictures go (default: figures)"
+    )
     options = parser.parse_args()
     options.figures.mkdir(parents=True, exist_ok=True)
     return options

@@ -22,8 +22,16 @@ VOLUME = (
     [[2, 1, 1, 2, 0], [1, 0, 0, 1, 0], [0, 1, 0, 0, 0], [1, 0, 2, 1, 0], [2, 2, 1, 1, 1]],
 )
 FILTERS = (
-    ([[-1, 0, 1], [0, 0, 1], [1, -1, 1]], [[-1, 0, 1], [1, -1, 1], [0, 1, 0]], [[-1, 1, 1], [1, 1, 0], [0, -1, 0]]),
-    ([[0, 1, -1], [0, -1, 0], [0, -1, 1]], [[-1, 0, 0], [1, -1, 0], [1, -1, 0]], [[-1, 1, -1], [0, -1, -1], [1, 0, 0]]),
+    (
+        [[-1, 0, 1], [0, 0, 1], [1, -1, 1]],
+        [[-1, 0, 1], [1, -1, 1], [0, 1, 0]],
+        [[-1, 1, 1], [1, 1, 0], [0, -1, 0]],
+    ),
+    (
+        [[0, 1, -1], [0, -1, 0], [0, -1, 1]],
+        [[-1, 0, 0], [1, -1, 0], [1, -1, 0]],
+        [[-1, 1, -1], [0, -1, -1], [1, 0, 0]],
+    ),
 )
 BIASES = (1, 0)
 
@@ -56,7 +64,12 @@ def animation(path):
     figure = Figure(figsize=(11, 12), layout="constrained")
     for step in range(9):
         so_far = np.where(np.arange(9).reshape(3, 3) <= step, y, np.nan)
-        draw(figure.add_subplot(6, 3, step // 3 * 6 + step % 3 + 1), image, f"stop {step + 1}", (*divmod(step, 3), 3))
+        draw(
+            figure.add_subplot(6, 3, step // 3 * 6 + step % 3 + 1),
+            image,
+            f"stop {step + 1}",
+            (*divmod(step, 3), 3),
+        )
         draw(figure.add_subplot(6, 3, step // 3 * 6 + step % 3 + 4), so_far, "", (*divmod(step, 3), 1))
     figure.savefig(path, dpi=110)
 

@@ -3,8 +3,8 @@
     python examples/lstm_cell_step.py [--quick]
 
 The first of 20 numbers is +1 or -1, the others are noise; after the last the cell must name the first. There
-is no layer here that hides the loop over time: the cell is called 20 times, and one backward pass runs through
-all of them. Writes lstm_memory.png, the cell states of one sequence of each kind, to ./figures.
+is no layer here that hides the loop over time: the cell is called 20 times, and one backward pass runs
+through all of them. Writes lstm_memory.png, the cell states of one sequence of each kind, to ./figures.
 """
 
 import numpy as np
@@ -70,7 +70,9 @@ def main() -> None:
         cells = np.stack([c[example] for c in model.states])  # states of the batch predicted last
         axes = figure.add_subplot(1, 2, place + 1)
         axes.plot(range(1, LENGTH + 1), cells)
-        axes.set(xlabel="step", ylabel="cell state", title=f"the first number was {2 * label - 1:+d}", ylim=(-5, 5))
+        axes.set(
+            xlabel="step", ylabel="cell state", title=f"the first number was {2 * label - 1:+d}", ylim=(-5, 5)
+        )
     figure.savefig(options.figures / "lstm_memory.png", dpi=150)
 
 

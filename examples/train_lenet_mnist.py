@@ -20,7 +20,7 @@ def main() -> None:
 
     lm.manual_seed(0)
     model = lm.models.lenet5()
-    print(model.summary((28, 28, 1)))
+    model.summary((28, 28, 1))
     history = lm.fit(
         model,
         data.x_train[:count],

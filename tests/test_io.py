@@ -56,7 +56,9 @@ def rewrite(path, change, weights=None):
     path.write_bytes(pack(weights, metadata={"lamina": json.dumps(description)}))
 
 
-@pytest.mark.parametrize("make", [small, models.lenet5, models.vgg_small, lambda: models.autoencoder(64, 100)])
+@pytest.mark.parametrize(
+    "make", [small, models.lenet5, models.vgg_small, lambda: models.autoencoder(64, 100)]
+)
 def test_round_trip(path, make):
     model = make()
     lm.save(model, path)
@@ -70,6 +72,67 @@ def test_round_trip(path, make):
     np.testing.assert_array_equal(model.predict(x), loaded.predict(x))
 
 
+def test_every_layer_keeps_its_arguments(path):
+    layers = {
+        nn.AvgPool2d: nn.AvgPool2d(
+            (2, 3), (1, 2), padding=((0, 1), (1, 0)), ceil_mode=True, count_include_pad=False
+        ),
+        nn.BCEWithLogitsLoss: nn.BCEWithLogitsLoss(reduction="sum"),
+        nn.Conv2d: nn.Conv2d(
+            4,
+            6,
+            (3, 2),
+            stride=(1, 2),
+            padding="same",
+            dilation=(1, 2),
+            groups=2,
+            bias=False,
+            algorithm="im2col",
+        ),
+        nn.CrossEntropyLoss: nn.CrossEntropyLoss(reduction="none"),
+        nn.Dropout: nn.Dropout(0.25, rng=3),
+        nn.Flatten: nn.Flatten(),
+        nn.LSTMCell: nn.LSTMCell(3, 5),
+        nn.Linear: nn.Linear(3, 2, bias=False),
+        nn.LogSoftmax: nn.LogSoftmax(axis=1),
+        nn.MSELoss: nn.MSELoss(reduction="sum"),
+        nn.MaxPool2d: nn.MaxPool2d(3, 2, padding=1),
+        nn.RNNCell: nn.RNNCell(2, 4),
+        nn.ReLU: nn.ReLU(),
+        nn.Sequential: nn.Sequential(nn.Linear(1, 2), nn.Sequential(nn.ReLU())),
+        nn.Sigmoid: nn.Sigmoid(),
+        nn.Softmax: nn.Softmax(axis=0),
+        nn.Tanh: nn.Tanh(),
+    }
+    exported = {getattr(nn, name) for name in nn.__all__} - {nn.Module, nn.Parameter}
+    assert set(layers) == exported  # a new layer must be tried here
+    for layer in layers.values():
+        lm.save(layer, path)
+        loaded = lm.load(path)
+        assert repr(loaded) == repr(layer)
+        same(layer, loaded)
+        public = {k: v for k, v in vars(layer).items() if isinstance(v, (bool, int, float, str, tuple))}
+        assert {k: getattr(loaded, k) for k in public} == public
+    lm.save(layers[nn.Dropout], path)
+    assert lm.load(path).rng is None  # the library's generator
+
+
+def test_float64(path):
+    model = small().astype(np.float64)
+    lm.save(model, path)
+    same(model, lm.load(path))
+
+
+def test_shared_module_stays_shared(path):
+    shared = nn.Linear(3, 3)
+    model = nn.Sequential(nn.ReLU(), shared, nn.Sequential(shared, nn.Tanh()), shared)
+    lm.save(model, path)
+    loaded = lm.load(path)
+    same(model, loaded)
+    assert loaded[1] is loaded[2][0] is loaded[3]
+    assert loaded[0] is not loaded[1]
+
+
 def test_any_reader_gets_the_weights(saved):
     weights = unpack(saved)
     assert sorted(weights) == ["0.bias", "0.weight", "2.0.weight"]
@@ -78,7 +141,7 @@ def test_any_reader_gets_the_weights(saved):
 
 def test_saving_replaces_and_keeps_links_and_modes(path, tmp_path):
     lm.save(small(), path)
-    os.symlink(path, tmp_path / "link")
+    (tmp_path / "link").symlink_to(path)
     old_mask = os.umask(0o027)
     try:
         lm.save(models.autoencoder(4, 2), tmp_path / "link")
@@ -114,7 +177,7 @@ def test_interrupted_writing_keeps_the_former_file(path, saved, monkeypatch, ste
         lm.save(models.autoencoder(4, 2), path)
     monkeypatch.undo()
     assert path.read_bytes() == saved
-    assert os.listdir(path.parent) == [path.name]
+    assert list(path.parent.iterdir()) == [path]
 
 
 def test_ctrl_c_while_writing_leaves_nothing(path, monkeypatch):
@@ -124,7 +187,7 @@ def test_ctrl_c_while_writing_leaves_nothing(path, monkeypatch):
     monkeypatch.setattr(io.os, "fsync", interrupt)
     with pytest.raises(KeyboardInterrupt):
         lm.save(small(), path)
-    assert os.listdir(path.parent) == []
+    assert list(path.parent.iterdir()) == []
 
 
 def test_missing_places(tmp_path):
@@ -160,8 +223,7 @@ def test_every_flipped_bit_is_refused_or_harmless(path, saved):
         path.write_bytes(data)
         try:
             loaded = lm.load(path)
-        except ValueError as error:
-            assert "net.safetensors: " in str(error)
+        except ValueError:
             continue
         same(model, loaded)
         harmless += 1
@@ -290,9 +352,24 @@ LINEAR = {"in_features": 2, "out_features": 3, "bias": True}
         ({"class": "Linear", "config": {**LINEAR, "in_features": -2}}, "Linear cannot be built"),
         ({"class": "Linear", "config": {**LINEAR, "in_features": 2.5}}, "Linear cannot be built"),
         ({"class": "Linear", "config": {**LINEAR, "in_features": "2"}}, "Linear cannot be built"),
-        ({"class": "Linear", "config": {**LINEAR, "in_features": 10**9}}, "in_features is 1000000000, more than"),
-        ({"class": "Linear", "config": {**LINEAR, "in_features": 10**100}}, "in_features is 10+, more than"),
-        ({"class": "Linear", "config": {"in_features": 65536, "out_features": 65536}}, "Linear cannot be built"),
+        (
+            {"class": "Linear", "config": {**LINEAR, "in_features": 10**9}},
+            "in_features is 1000000000, too large for the 15 weights",
+        ),
+        ({"class": "Linear", "config": {**LINEAR, "in_features": 10**100}}, "in_features is 10+, too large"),
+        (
+            {"class": "Linear", "config": {"in_features": 60000, "out_features": 60000}},
+            "takes more weights than there",
+        ),
+        (
+            {"class": "Conv2d", "config": {"in_channels": 1, "out_channels": 1, "kernel_size": 5000}},
+            "more weights",
+        ),
+        ({"class": "LSTMCell", "config": {"input_size": 1, "hidden_size": 50000}}, "more weights"),
+        ({"class": "Sequential", "modules": [{"class": "Linear", "config": LINEAR}] * 20000}, "more weights"),
+        ({"repeat": 0}, "repeats number 0, but 0 stand before it"),
+        ({"repeat": -1}, "repeats number -1"),
+        ({"repeat": "0"}, "repeats number 0"),
         ({"class": "Sequential", "modules": 3}, "modules a list"),
         ({"class": "Sequential", "modules": [3]}, "described by int"),
         ({"custom": "mine.Net"}, r"class mine.Net, which is not lamina's: build the model yourself"),
@@ -321,10 +398,14 @@ def test_deep_nesting_is_refused(path, saved):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda w: w.pop("0.bias"), "0.bias"),
-        (lambda w: w.update(extra=np.ones(1, np.float32)), "extra"),
+        (lambda w: w.pop("0.bias"), "0.bias is missing"),
+        (lambda w: w.update(extra=np.ones(1, np.float32)), "extra is unknown"),
         (lambda w: w.update({"0.bias": np.ones(4, np.float32)}), r"0.bias.*\(4,\)"),
-        (lambda w: w.update({"0.bias": np.ones(3, np.int32)}), "0.bias.*int32"),
+        (
+            lambda w: w.update({"0.bias": np.ones(3, np.int32)}),
+            "of type float32, int32, expected float32 or float64",
+        ),
+        (lambda w: w.update({"0.bias": np.ones(3)}), "of type float32, float64, expected float32 or float64"),
     ],
 )
 def test_weights_that_do_not_fit(path, saved, change, message):
@@ -348,7 +429,9 @@ class Net(nn.Module):
 def test_own_class(path, make):
     model = make()
     lm.save(model, path)
-    with pytest.raises(ValueError, match=r"class .*Net, which is not lamina's: build .* lm.io.load_weights\(path\)"):
+    with pytest.raises(
+        ValueError, match=r"class .*Net, which is not lamina's: build .*lm\.io\.load_weights\(path\)"
+    ):
         lm.load(path)
     twin = make()
     twin.load_state_dict(io.load_weights(path))

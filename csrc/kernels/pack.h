@@ -5,6 +5,10 @@
 namespace lamina {
 namespace {
 
+template <class T>
+LAMINA_INLINE void copy(const T* src, T* dst, Index n) {
+  for_vectors<T>(0, n, [&](Index i, int lanes) { store_some(dst + i, load_some(src + i, lanes), lanes); });
+}
 // Butterfly step of a transpose: the even and odd groups of D lanes of a and b, interleaved.
 template <class T, int D, bool kHigh, int... I>
 LAMINA_INLINE Vec<T> interleave(Vec<T> a, Vec<T> b) {
@@ -74,7 +78,7 @@ void pack_rows_k_major(MatrixView<T> a, const Tiles& tiles, Index depth, T* dst)
     for (Index k = 0; k < depth; ++k) {
       const T* source = a.data + row * a.rs + k * a.cs;
       if (a.rs == 1) {
-        for (int i = 0; i < n; ++i) dst[k * n + i] = source[i];
+        copy(source, dst + k * n, n);
       } else {
         for (int i = 0; i < n; ++i) dst[k * n + i] = source[i * a.rs];
       }
@@ -84,10 +88,6 @@ void pack_rows_k_major(MatrixView<T> a, const Tiles& tiles, Index depth, T* dst)
   }
 }
 
-template <class T>
-LAMINA_INLINE void copy(const T* src, T* dst, Index n) {
-  for_vectors<T>(0, n, [&](Index i, int lanes) { store_some(dst + i, load_some(src + i, lanes), lanes); });
-}
 template <class T>
 LAMINA_INLINE void fill_zero(T* dst, Index n) {
   for_vectors<T>(0, n, [&](Index i, int lanes) { store_some(dst + i, splat(T(0)), lanes); });

@@ -1,0 +1,114 @@
+"""lamina: deep learning on ordinary processors.
+
+    import lamina as lm
+    from lamina import nn, optim
+
+Tensors and functions of them are here; layers in `nn`, optimisers in `optim`, the training loop in `train`
+(`lm.fit`), images and texts in `datasets`, figures in `viz`. The modules with further dependencies are
+imported when they are first used.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from lamina import config, init, nn, ops, optim
+from lamina.autograd import Tensor, apply, no_grad
+from lamina.config import (
+    available_isas,
+    build_info,
+    get_num_threads,
+    manual_seed,
+    set_num_threads,
+    use_backend,
+)
+from lamina.functions import (
+    concatenate,
+    exp,
+    log,
+    log_softmax,
+    maximum,
+    minimum,
+    power,
+    relu,
+    sigmoid,
+    softmax,
+    sqrt,
+    stack,
+    tanh,
+    where,
+)
+
+if TYPE_CHECKING:
+    from lamina import datasets, io, models, testing, train, viz
+    from lamina.io import load, save
+    from lamina.train.evaluate import evaluate
+    from lamina.train.fit import fit
+
+__version__ = "0.1.0"
+
+_LAZY = {
+    "datasets": "lamina.datasets",
+    "io": "lamina.io",
+    "models": "lamina.models",
+    "testing": "lamina.testing",
+    "train": "lamina.train",
+    "viz": "lamina.viz",
+    "evaluate": "lamina.train:evaluate",
+    "fit": "lamina.train:fit",
+    "load": "lamina.io:load",
+    "save": "lamina.io:save",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'lamina' has no attribute {name!r}")
+    module, _, attribute = _LAZY[name].partition(":")
+    found = importlib.import_module(module)
+    return getattr(found, attribute) if attribute else found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY})
+
+
+__all__ = [
+    "Tensor",
+    "apply",
+    "available_isas",
+    "build_info",
+    "concatenate",
+    "config",
+    "datasets",
+    "evaluate",
+    "exp",
+    "fit",
+    "get_num_threads",
+    "init",
+    "io",
+    "load",
+    "log",
+    "log_softmax",
+    "manual_seed",
+    "maximum",
+    "minimum",
+    "models",
+    "nn",
+    "no_grad",
+    "ops",
+    "optim",
+    "power",
+    "relu",
+    "save",
+    "set_num_threads",
+    "sigmoid",
+    "softmax",
+    "sqrt",
+    "stack",
+    "tanh",
+    "testing",
+    "train",
+    "use_backend",
+    "viz",
+    "where",
+]

@@ -11,7 +11,6 @@ import math
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from lamina import nn
 from lamina.nn import Module
@@ -23,18 +22,26 @@ _SMALL = 1 << 16  # integers up to here are harmless, whatever they mean
 def describe(module: Module) -> dict[str, Any]:
     """{"class", "config", "modules"}: name, keyword arguments and positional modules of a layer.
 
-    A class that is not of `lamina.nn` becomes {"custom": "its.full.Name"}.
+    A class that is not of `lamina.nn` becomes {"custom": "its.full.Name"}; a module that stands in several
+    places becomes {"repeat": i} from the second on, i counting modules in the order in which they end.
     """
+    return _describe(module, {})
+
+
+def _describe(module: Module, seen: dict[int, int]) -> dict[str, Any]:
+    if id(module) in seen:
+        return {"repeat": seen[id(module)]}
     cls = type(module)
     if getattr(nn, cls.__name__, None) is not cls:
         return {"custom": f"{cls.__module__}.{cls.__qualname__}"}
     described: dict[str, Any] = {"class": cls.__name__}
     for name, parameter in inspect.signature(cls).parameters.items():
         if parameter.kind is inspect.Parameter.VAR_POSITIONAL:
-            described["modules"] = [describe(child) for child in module]  # type: ignore[attr-defined]
-        else:
+            described["modules"] = [_describe(child, seen) for child in module.children()]
+        elif name != "rng":  # it has served for the initial weights; dropout falls back on the library's
             value = _argument(module, name, parameter)
-            described.setdefault("config", {})[name] = _encode(value, f"{cls.__name__}: {name}")
+            described.setdefault("config", {})[name] = _encode(value, f"{cls.__name__}: {name}", seen)
+    seen[id(module)] = len(seen)
     return described
 
 
@@ -49,11 +56,11 @@ def _argument(module: Module, name: str, parameter: inspect.Parameter) -> Any:
     return value
 
 
-def _encode(value: Any, what: str) -> Any:
+def _encode(value: Any, what: str, seen: dict[int, int]) -> Any:
     if isinstance(value, Module):
-        return {"module": describe(value)}
+        return {"module": _describe(value, seen)}
     if isinstance(value, (list, tuple)):
-        return [_encode(item, what) for item in value]
+        return [_encode(item, what, seen) for item in value]
     if value is None or isinstance(value, (bool, str)):
         return value
     if isinstance(value, (int, np.integer)):
@@ -63,45 +70,103 @@ def _encode(value: Any, what: str) -> Any:
     raise ValueError(f"save: {what} is {value!r}, which the file format cannot hold")
 
 
-def build(description: Any, weights: dict[str, npt.NDArray[Any]]) -> Module:
-    """A new model from what `describe` gave. `weights` are those it will get: they bound its sizes.
+class _Blank(np.random.Generator):
+    """Gives zeros for the weights that the file will replace, `budget` numbers in all and no more.
+
+    Layers draw their initial weights from it, so it sees every size before memory is taken.
+    """
+
+    def __init__(self, budget: int) -> None:
+        super().__init__(np.random.PCG64(0))
+        self.budget = budget
+
+    def _zeros(self, size: Any) -> Any:
+        self.budget -= math.prod(size) if isinstance(size, tuple) else size
+        if self.budget < 0:
+            raise ValueError("it takes more weights than there are in the file")
+        return np.zeros(size)
+
+    def uniform(self, low: Any = 0.0, high: Any = 1.0, size: Any = None) -> Any:
+        return self._zeros(size)
+
+    def normal(self, loc: Any = 0.0, scale: Any = 1.0, size: Any = None) -> Any:
+        return self._zeros(size)
+
+
+def build(description: Any, weights: int) -> Module:
+    """A new model from what `describe` gave, with zeros for weights; it may take `weights` numbers.
 
     Raises ValueError for classes that are not of `lamina.nn` and for arguments that they do not take.
     """
-    limit = max(_SMALL, sum(array.size for array in weights.values()))
-    return _build(description, limit, 0)
+    return _Builder(weights).module(description, 0)
 
 
-def _build(description: Any, limit: int, depth: int) -> Module:
-    if depth > _MAX_DEPTH:
-        raise ValueError(f"modules are nested more than {_MAX_DEPTH} deep")
-    if not isinstance(description, dict):
-        raise ValueError(f"a layer is described by {type(description).__name__}, expected an object")
-    if "custom" in description:
-        raise ValueError(
-            f"the model has a layer of the class {str(description['custom'])[:200]}, which is not lamina's: build "
-            "the model yourself and use model.load_state_dict(lm.io.load_weights(path))"
-        )
-    name, config = description.get("class"), description.get("config", {})
+class _Builder:
+    def __init__(self, weights: int) -> None:
+        self.weights = weights
+        self.limit = max(_SMALL, weights)
+        self.blank = _Blank(2 * weights + _SMALL)  # with room for weights that turn out to be missing
+        self.built: list[Module] = []
+
+    def module(self, description: Any, depth: int) -> Module:
+        if depth > _MAX_DEPTH:
+            raise ValueError(f"modules are nested more than {_MAX_DEPTH} deep")
+        if not isinstance(description, dict):
+            raise ValueError(f"a layer is described by {type(description).__name__}, expected an object")
+        if "custom" in description:
+            raise ValueError(
+                f"the model has a layer of the class {str(description['custom'])[:200]}, which is not "
+                "lamina's: build the model yourself and use model.load_state_dict(lm.io.load_weights(path))"
+            )
+        if "repeat" in description:
+            return self._repeat(description["repeat"])
+        cls = _layer_class(description.get("class"))
+        config, inside = description.get("config", {}), description.get("modules", [])
+        if not isinstance(config, dict) or not isinstance(inside, list):
+            raise ValueError(f"{cls.__name__}: config must be an object and modules a list")
+        modules = [self.module(child, depth + 1) for child in inside]
+        arguments = {
+            key: self._value(value, f"{cls.__name__}: {key}", depth) for key, value in config.items()
+        }
+        self.built.append(self._construct(cls, modules, arguments))
+        return self.built[-1]
+
+    def _construct(self, cls: type[Module], modules: list[Module], arguments: dict[str, Any]) -> Module:
+        if "rng" in inspect.signature(cls).parameters:
+            arguments["rng"] = self.blank
+        try:
+            module = cls(*modules, **arguments)
+        except (TypeError, ValueError, ArithmeticError, MemoryError) as error:
+            arguments.pop("rng", None)
+            raise ValueError(
+                f"{cls.__name__} cannot be built from {str(arguments)[:200]}: {error}"
+            ) from error
+        if getattr(module, "rng", None) is self.blank:
+            module.rng = None  # type: ignore[attr-defined]
+        return module
+
+    def _repeat(self, index: Any) -> Module:
+        if isinstance(index, bool) or not isinstance(index, int) or not 0 <= index < len(self.built):
+            raise ValueError(
+                f"a layer repeats number {str(index)[:40]}, but {len(self.built)} stand before it"
+            )
+        found: Module = self.built[index]
+        return found
+
+    def _value(self, value: Any, what: str, depth: int) -> Any:
+        if isinstance(value, dict):
+            return self.module(value.get("module"), depth + 1)
+        if isinstance(value, list):
+            return tuple(self._value(item, what, depth + 1) for item in value)
+        if isinstance(value, int) and abs(value) > self.limit:
+            raise ValueError(
+                f"{what} is {str(value)[:40]}, too large for the {self.weights:,} weights in the file"
+            )
+        return value
+
+
+def _layer_class(name: Any) -> type[Module]:
     cls = getattr(nn, name, None) if isinstance(name, str) and name in nn.__all__ else None
     if not (isinstance(cls, type) and issubclass(cls, Module)) or cls is Module:
         raise ValueError(f"unknown layer {str(name)[:200]!r}; a newer lamina may know it")
-    children = description.get("modules", [])
-    if not isinstance(config, dict) or not isinstance(children, list):
-        raise ValueError(f"{name}: config must be an object and modules a list")
-    modules = [_build(child, limit, depth + 1) for child in children]
-    arguments = {str(key): _decode(value, f"{name}: {key}", limit, depth) for key, value in config.items()}
-    try:
-        return cls(*modules, **arguments)
-    except (TypeError, ValueError, ArithmeticError, MemoryError) as error:
-        raise ValueError(f"{name} cannot be built from {str(config)[:200]}: {error}") from error
-
-
-def _decode(value: Any, what: str, limit: int, depth: int) -> Any:
-    if isinstance(value, dict):
-        return _build(value.get("module"), limit, depth + 1)
-    if isinstance(value, list):
-        return tuple(_decode(item, what, limit, depth) for item in value)
-    if isinstance(value, int) and abs(value) > limit:
-        raise ValueError(f"{what} is {str(value)[:40]}, more than the file's {limit:,} weights can fill")
-    return value
+    return cls

@@ -202,7 +202,8 @@ def sqrt(a: Array) -> tuple[Array, Any]:
 
 def sqrt_backward(dy: Array, y: Array) -> Array:
     """dy / (2 y)."""
-    return dy / (y + y)
+    dx: Array = dy / (y + y)
+    return dx
 
 
 def astype(a: Array, dtype: np.dtype[Any]) -> tuple[Array, Any]:
@@ -233,7 +234,8 @@ def transpose(a: Array, axes: Shape) -> tuple[Array, Any]:
 
 def transpose_backward(dy: Array, axes: Shape) -> Array:
     """The inverse permutation."""
-    return dy.transpose(np.argsort(axes))
+    da: Array = dy.transpose(np.argsort(axes))
+    return da
 
 
 def index(a: Array, key: Any) -> tuple[Array, Any]:
@@ -317,7 +319,7 @@ def mean_backward(dy: Array, ctx: Any) -> Array:
 
 
 def extreme(a: Array, axis: Axis, keepdims: bool, arg: Callable[..., Any]) -> tuple[Array, Any]:
-    """The greatest (arg = numpy.argmax) or smallest (numpy.argmin) elements; ties go to the first, NaN wins."""
+    """The greatest elements (arg = numpy.argmax) or the smallest (argmin). Ties go to the first, NaN wins."""
     axes = _axes(axis, a.ndim)
     rest = tuple(i for i in range(a.ndim) if i not in axes)
     order = (*rest, *axes)
@@ -334,4 +336,5 @@ def extreme_backward(dy: Array, ctx: Any) -> Array:
     chosen, rows_shape, moved_shape, order = ctx
     rows = np.zeros(rows_shape, dy.dtype)
     np.put_along_axis(rows, chosen, dy.reshape(chosen.shape), -1)
-    return rows.reshape(moved_shape).transpose(np.argsort(order))
+    da: Array = rows.reshape(moved_shape).transpose(np.argsort(order))
+    return da

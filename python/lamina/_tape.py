@@ -1,9 +1,9 @@
 """The tape: which operation made which tensor, and the walk backwards over it.
 
-Every recorded operation is a `Node`. It holds its backward function, what forward kept for it (`ctx`), and an
-edge (target, slot) for each input: the target is the input's own node, or the tensor itself where it is a leaf.
-Nodes point to earlier nodes only and never to the tensors they made, so the tape has no reference cycle: it is
-freed the moment the last tensor computed from it goes, without the garbage collector.
+Every recorded operation is a `Node`. It holds its backward function, what forward kept for it (`ctx`), and
+an edge (target, slot) for each input: the target is the input's own node, or the tensor itself where it is
+a leaf. Nodes point to earlier nodes only and never to the tensors they made, so the tape has no reference
+cycle: it is freed the moment the last tensor computed from it goes, without the garbage collector.
 """
 
 import contextlib
@@ -31,7 +31,7 @@ class _Recording(threading.local):
 recording = _Recording()
 
 
-class no_grad(contextlib.ContextDecorator):  # noqa: N801 (a function to its users)
+class no_grad(contextlib.ContextDecorator):
     """Record nothing: results need no gradient and keep no memory. A context manager or a decorator.
 
     Holds for the calling thread alone; may be nested.
@@ -145,7 +145,9 @@ def run_backward(root: Edge, grad: Array) -> None:
                 _add(pending, target, g, owned, (target.serial, slot))
 
 
-def _add(grads: dict[Any, Any], key: Any, g: Array, owned: set[tuple[int, int]], name: tuple[int, int]) -> None:
+def _add(
+    grads: dict[Any, Any], key: Any, g: Array, owned: set[tuple[int, int]], name: tuple[int, int]
+) -> None:
     former = grads.get(key)
     if former is None:
         grads[key] = g
@@ -159,7 +161,9 @@ def _add(grads: dict[Any, Any], key: Any, g: Array, owned: set[tuple[int, int]],
 def accumulate(leaf: Any, g: Array) -> None:
     """Add `g` to the gradient of a leaf: into its `_grad_view`, where an optimiser has given it one."""
     if g.shape != leaf.data.shape:
-        raise RuntimeError(f"backward: a gradient of shape {g.shape} came for a tensor of shape {leaf.data.shape}")
+        raise RuntimeError(
+            f"backward: a gradient of shape {g.shape} came for a tensor of shape {leaf.data.shape}"
+        )
     if leaf.grad is not None:
         leaf.grad += g
     elif leaf._grad_view is not None:

@@ -3,9 +3,9 @@
 The tape is in `_tape.py`, the operators are pairs on arrays in `_pairs.py`; `record` joins them. Functions of
 tensors that are no operators (`exp`, `where`, `concatenate`, ...) are in `functions.py`.
 
-dtypes: float32 and float64 compute; integers and booleans label, index and compare. A number or an array beside
-a tensor takes the tensor's dtype, so that `x * 0.5` and `x + numpy.arange(3)` stay float32; two tensors of
-different dtypes are refused.
+dtypes: float32 and float64 compute; integers and booleans label, index and compare. A number or an array
+beside a tensor takes the tensor's dtype, so that `x * 0.5` and `x + numpy.arange(3)` stay float32; two
+tensors of different dtypes are refused.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -86,9 +86,9 @@ class Tensor:
     def backward(self, grad: npt.ArrayLike | None = None) -> None:
         """Add to the `grad` of every leaf the gradient of this tensor, weighted by `grad` (default: 1).
 
-        The graph is freed on the way: a second call, here or on a result that shares part of the graph, raises
-        RuntimeError, as does a tensor without history. ValueError if `grad` has another shape, or is missing
-        where there is not exactly one element.
+        The graph is freed on the way: a second call, here or on a result that shares part of the graph,
+        raises RuntimeError, as does a tensor without history. ValueError if `grad` has another shape, or is
+        missing where there is not exactly one element.
         """
         if not self.requires_grad:
             raise RuntimeError(
@@ -221,7 +221,7 @@ class Tensor:
         return record_pair(pairs.transpose(self.data, order), (self,), pairs.transpose_backward)
 
     @property
-    def T(self) -> "Tensor":  # noqa: N802
+    def T(self) -> "Tensor":
         """The axes reversed."""
         return self.transpose()
 
@@ -272,8 +272,8 @@ def record(
 ) -> Tensor:
     """The tensor `data`, computed from `inputs`.
 
-    On the way back `backward(dy, ctx, *args)` must return one gradient per input, each an array of that input's
-    shape, or None where there is none (a lone gradient needs no tuple). It must not change `dy`.
+    On the way back `backward(dy, ctx, *args)` must return one gradient per input, each an array of that
+    input's shape, or None where there is none (a lone gradient needs no tuple). It must not change `dy`.
     """
     out = _bare(data)
     if recording.on:
@@ -313,8 +313,9 @@ def apply(
 ) -> Tensor:
     """Run a pair of functions on arrays as one operation on tensors.
 
-    `forward(*arrays, **options)` returns `(y, ctx)`; `backward(dy, ctx)` the gradient of each input. Every pair in
-    `lamina.ops` with one result will do, and so will your own: `y = apply(my_forward, my_backward, x, w)`.
+    `forward(*arrays, **options)` returns `(y, ctx)`; `backward(dy, ctx)` the gradient of each input. Every
+    pair in `lamina.ops` with one result will do, and so will your own:
+    `y = apply(my_forward, my_backward, x, w)`.
     """
     y, ctx = forward(*[None if t is None else t.data for t in inputs], **options)
     return record(y, inputs, backward, ctx)
@@ -353,7 +354,9 @@ def _as_array(data: Any) -> Array:
     if isinstance(data, list | tuple) and any(isinstance(item, Tensor) for item in data):
         raise TypeError("Tensor: data is a list of tensors, whose gradients would be lost; use lamina.stack")
     if isinstance(data, np.ma.MaskedArray):
-        raise TypeError("Tensor: data is a masked array, whose mask would be lost; fill it first with .filled()")
+        raise TypeError(
+            "Tensor: data is a masked array, whose mask would be lost; fill it first with .filled()"
+        )
     array = np.asarray(data)
     if array.dtype.kind in "iub" or (array.dtype.kind == "f" and array.dtype.itemsize in (4, 8)):
         if array.dtype.kind != "b" and not hasattr(data, "__array__"):
@@ -381,7 +384,7 @@ def operands(a: Any, b: Any) -> tuple[Tensor, Tensor]:
         b = _constant(b, a.data.dtype)
     elif a.data.dtype != b.data.dtype:
         raise TypeError(
-            f"a {a.dtype} tensor meets a {b.dtype} tensor: convert one of them, e.g. with .astype(numpy.{a.dtype})"
+            f"a {a.dtype} tensor meets a {b.dtype} tensor: convert one of them, with .astype(numpy.{a.dtype})"
         )
     if a.data.dtype.kind != "f":
         raise TypeError(f"no arithmetic on {a.dtype} tensors: convert with .astype(numpy.float32)")

@@ -1,8 +1,8 @@
 """Initial values of parameters, as new arrays.
 
 Every function takes the shape, and `rng`: a `numpy.random.Generator`, a seed, or None for the library's own
-generator, which `manual_seed` restarts. Weights are (out, in) or (O, KH, KW, I): fan_in counts the inputs that
-reach one output, in or KH KW I, and fan_out the outputs that one input reaches, out or KH KW O.
+generator, which `manual_seed` restarts. Weights are (out, in) or (O, KH, KW, I): fan_in counts the inputs
+that reach one output, in or KH KW I, and fan_out the outputs that one input reaches, out or KH KW O.
 """
 
 import math
@@ -32,7 +32,9 @@ def generator(rng: Rng = None) -> np.random.Generator:
 def fans(shape: Shape) -> tuple[int, int]:
     """(fan_in, fan_out) of a weight. ValueError for fewer than two axes or an empty one."""
     if isinstance(shape, int) or len(shape) < 2 or min(shape) < 1:
-        raise ValueError(f"init: shape {shape} has no fan-in and fan-out; expected (out, in) or (O, KH, KW, I)")
+        raise ValueError(
+            f"init: shape {shape} has no fan-in and fan-out; expected (out, in) or (O, KH, KW, I)"
+        )
     window = math.prod(shape[1:-1])
     return window * shape[-1], window * shape[0]
 

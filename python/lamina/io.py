@@ -45,7 +45,9 @@ def save(model: Module, path: str | os.PathLike[str]) -> None:
     description["sha256"] = _digest(description, weights)
     text = json.dumps(description, allow_nan=False)
     if len(text) > _DESCRIPTION_LIMIT:
-        raise ValueError(f"save: the description of the model takes {len(text):,} bytes, more than {_DESCRIPTION_LIMIT:,}")
+        raise ValueError(
+            f"save: the description of the model takes {len(text):,} bytes, more than {_DESCRIPTION_LIMIT:,}"
+        )
     _write_atomically(Path(os.path.realpath(path)), pack(weights, metadata={"lamina": text}))
 
 
@@ -69,11 +71,22 @@ def load(path: str | os.PathLike[str]) -> Module:
             "model.load_state_dict(lm.io.load_weights(path))"
         )
     try:
-        model = architecture.build(description["model"], weights)
+        model = architecture.build(description.get("model"), sum(array.size for array in weights.values()))
+        _take_dtype(model, weights)
         model.load_state_dict(weights)
-    except (ValueError, TypeError, KeyError) as error:
-        raise ValueError(f"{name}: {error.args[0] if error.args else error}") from error
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from error
     return model
+
+
+def _take_dtype(model: Module, weights: Weights) -> None:
+    """Make the new model's parameters float64 if those in the file are."""
+    types = {weights[name].dtype for name, _ in model.named_parameters() if name in weights}
+    if types == {np.dtype(np.float64)}:
+        model.astype(np.float64)
+    elif not types <= {np.dtype(np.float32)}:
+        names = ", ".join(sorted(map(str, types)))
+        raise ValueError(f"parameters of type {names}, expected float32 or float64 throughout")
 
 
 def load_weights(path: str | os.PathLike[str]) -> Weights:
@@ -102,7 +115,8 @@ def _read(name: str) -> tuple[Weights, dict[str, Any] | None]:
     if version != _FORMAT:
         newer = isinstance(version, int) and version > _FORMAT
         raise ValueError(
-            f"{name}: file format {version!r}, this lamina reads {_FORMAT}" + ("; install a newer lamina" * newer)
+            f"{name}: file format {version!r}, this lamina reads {_FORMAT}"
+            + ("; install a newer lamina" * newer)
         )
     if description.pop("sha256", None) != _digest(description, weights):
         raise ValueError(f"{name}: damaged: weights or description do not match their SHA-256")
@@ -123,7 +137,9 @@ def _parse(name: str, text: Any, limit: int, what: str) -> dict[str, Any]:
     """A JSON object, of bounded size and depth, without repeated names or numbers beyond float64."""
     try:
         if not isinstance(text, (str, bytes)) or len(text) > limit:
-            raise ValueError(f"longer than {limit:,} bytes" if isinstance(text, (str, bytes)) else "not a text")
+            raise ValueError(
+                f"longer than {limit:,} bytes" if isinstance(text, (str, bytes)) else "not a text"
+            )
         parsed = json.loads(
             text, parse_constant=_no_number, parse_float=_finite, object_pairs_hook=_without_repeats
         )

@@ -179,7 +179,7 @@ def test_wrong_download_is_not_kept(tmp_path, tiny_mnist, server, monkeypatch):
 
 @pytest.fixture
 def batches(monkeypatch):
-    """The six binary files, 100 images each: labels run 0..9, pixel (0, 0) is (label, 10 + label, 20 + label)."""
+    """The six binary files, 100 images each: labels 0..9, pixel (0, 0) is label + (0, 10, 20)."""
     records = np.zeros((100, cifar._RECORD), np.uint8)
     monkeypatch.setattr(cifar, "_BATCH_BYTES", records.nbytes)
     records[:, 0] = np.arange(100) % 10
@@ -270,7 +270,10 @@ def test_cifar_jpeg(tmp_path):
         ({"offsets": np.array([0, 0, 700], np.uint32)}, "offsets do not rise"),
         ({"labels": np.array([4, 10], np.uint8)}, "labels run from 4 to 10"),
         ({"labels": np.array([4.0, 1.0])}, "must be 1-D integers"),
-        ({"jpeg": np.zeros(100, np.uint8), "offsets": np.array([0, 50, 100], np.uint32)}, "image 0 cannot be"),
+        (
+            {"jpeg": np.zeros(100, np.uint8), "offsets": np.array([0, 50, 100], np.uint32)},
+            "image 0 cannot be",
+        ),
         ({"jpeg": np.array([None], object)}, "not an archive"),
     ],
 )

@@ -73,9 +73,17 @@ def test_early_stopping_without_restoring():
 
 
 def test_early_stopping_min_delta_and_mode():
-    _, history = fit([0.5, 0.6, 0.64, 0.68, 0.9], train.EarlyStopping("accuracy", patience=2, min_delta=0.05), name="accuracy")
+    _, history = fit(
+        [0.5, 0.6, 0.64, 0.68, 0.9],
+        train.EarlyStopping("accuracy", patience=2, min_delta=0.05),
+        name="accuracy",
+    )
     assert history.epochs == 5  # 0.68 is better than 0.6 by more than 0.05
-    _, history = fit([0.5, 0.6, 0.64, 0.64, 0.9], train.EarlyStopping("accuracy", patience=2, min_delta=0.05), name="accuracy")
+    _, history = fit(
+        [0.5, 0.6, 0.64, 0.64, 0.9],
+        train.EarlyStopping("accuracy", patience=2, min_delta=0.05),
+        name="accuracy",
+    )
     assert history.epochs == 4
     stopping = train.EarlyStopping("odd", mode="max", patience=1)
     model, _ = fit([1, 2, 1], stopping, name="odd")
@@ -107,7 +115,9 @@ def test_early_stopping_refuses(options, message):
 @pytest.mark.parametrize("callback", [train.EarlyStopping(), train.Checkpoint("unused", save_best_only=True)])
 def test_unknown_monitor_says_what_there_is(callback, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ValueError, match="no measure 'val_loss', there are loss, other_loss; give fit validation"):
+    with pytest.raises(
+        ValueError, match="no measure 'val_loss', there are loss, other_loss; give fit validation"
+    ):
         fit([1, 2], callback, name="other_loss")
 
 
@@ -130,7 +140,9 @@ def test_checkpoint_cut_off_keeps_the_former(tmp_path, monkeypatch):
 
     def break_down(run):
         if run.epoch == 2:
-            monkeypatch.setattr(io.os, "fsync", lambda handle: (_ for _ in ()).throw(OSError(28, "disk full")))
+            monkeypatch.setattr(
+                io.os, "fsync", lambda handle: (_ for _ in ()).throw(OSError(28, "disk full"))
+            )
 
     with pytest.raises(OSError, match="disk full"):
         fit([3, 2, 1], train.LambdaCallback(on_epoch_begin=break_down), checkpoint)

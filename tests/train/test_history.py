@@ -22,7 +22,9 @@ def test_record():
 
 
 def test_best():
-    made = history(loss=[3.0, 1.0, 2.0], val_loss=[3.0, 2.0, 1.0], accuracy=[0.1, 0.9, 0.9], odd=[5.0, 7.0, 6.0])
+    made = history(
+        loss=[3.0, 1.0, 2.0], val_loss=[3.0, 2.0, 1.0], accuracy=[0.1, 0.9, 0.9], odd=[5.0, 7.0, 6.0]
+    )
     assert made.best() == (3, 1.0)
     assert made.best("loss") == (2, 1.0)
     assert made.best("accuracy") == (2, 0.9)  # the first of equals
@@ -38,7 +40,7 @@ def test_best():
 
 def test_best_without_validation():
     assert history(loss=[3.0, 1.0]).best() == (2, 1.0)
-    with pytest.raises(ValueError, match="no measure 'val_loss'.*give fit validation"):
+    with pytest.raises(ValueError, match=r"no measure 'val_loss'.*give fit validation"):
         history(loss=[3.0, 1.0]).best("val_loss")
 
 

@@ -84,8 +84,8 @@ def test_resolve():
 
     assert resolve(["accuracy", bias]) == {"accuracy": train.accuracy, "bias": bias}
     assert all(resolve([name]) == {name: metric} for name, metric in NAMED.items())
-    with pytest.raises(ValueError, match="unknown name 'acuracy', expected one of"):
-        resolve(["acuracy"])
+    with pytest.raises(ValueError, match="unknown name 'precision', expected one of"):
+        resolve(["precision"])
     with pytest.raises(ValueError, match="'accuracy' appears twice"):
         resolve(["accuracy", train.accuracy])
     with pytest.raises(TypeError, match="must be a sequence"):

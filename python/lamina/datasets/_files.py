@@ -90,7 +90,9 @@ def download(
     try:
         import pooch
     except ImportError as error:
-        raise ImportError(f'{name}: downloading needs pooch: pip install "lamina[data]". {by_hand}') from error
+        raise ImportError(
+            f'{name}: downloading needs pooch: pip install "lamina[data]". {by_hand}'
+        ) from error
     folder = cache_dir() / name
     folder.mkdir(parents=True, exist_ok=True)
     fetch = pooch.HTTPDownloader(progressbar=sys.stderr.isatty())

@@ -49,7 +49,9 @@ def _load() -> tuple[Labelled, Labelled]:
     for folder in _files.roots("cifar10"):
         for batches in (folder, folder / "cifar-10-batches-bin"):
             if all((batches / name).is_file() for name in _BATCHES):
-                return _decode([_files.read_bytes(batches / name, _BATCH_BYTES) for name in _BATCHES], batches)
+                return _decode(
+                    [_files.read_bytes(batches / name, _BATCH_BYTES) for name in _BATCHES], batches
+                )
         if (folder / _ARCHIVE).is_file():
             return _read_archive(folder / _ARCHIVE)
         packed = [folder / f"cifar10_{part}_jpeg.npz" for part in ("train", "test")]
@@ -94,7 +96,7 @@ def _read_archive(path: Path) -> tuple[Labelled, Labelled]:
 
 def _decode(batches: list[Any], source: Path) -> tuple[Labelled, Labelled]:
     """Records of a label and three planes (C, H, W) -> images (N, H, W, C) and labels."""
-    for name, data in zip(_BATCHES, batches):
+    for name, data in zip(_BATCHES, batches, strict=True):
         if len(data) != _BATCH_BYTES:
             raise ValueError(f"{source}: {name} has {len(data):,} bytes, expected {_BATCH_BYTES:,}")
     records = [np.frombuffer(data, np.uint8).reshape(-1, _RECORD) for data in batches]
@@ -119,19 +121,23 @@ def _read_jpegs(path: Path, count: int) -> Labelled:
     try:
         from PIL import Image
     except ImportError as error:
-        raise ImportError(f'cifar10: {path} holds JPEGs, which need Pillow: pip install "lamina[data]"') from error
+        raise ImportError(
+            f'cifar10: {path} holds JPEGs, which need Pillow: pip install "lamina[data]"'
+        ) from error
     data, offsets, labels = _read_npz(path)
     if offsets.shape != (count + 1,) or labels.shape != (count,):
-        raise ValueError(f"{path}: offsets {offsets.shape} and labels {labels.shape} do not fit {count:,} images")
+        raise ValueError(
+            f"{path}: offsets {offsets.shape} and labels {labels.shape} do not fit {count:,} images"
+        )
     ends = offsets.astype(np.int64)
     if ends[0] != 0 or ends[-1] != data.size or (np.diff(ends) <= 0).any():
         raise ValueError(f"{path}: offsets do not rise from 0 to the {data.size:,} bytes of `jpeg`")
     _check_labels(labels, path)
     images = np.empty((count, 32, 32, 3), np.uint8)
-    view = memoryview(data)
+    packed = data.tobytes()
     for i in range(count):
         try:
-            with Image.open(io.BytesIO(view[ends[i] : ends[i + 1]]), formats=["JPEG"]) as picture:
+            with Image.open(io.BytesIO(packed[ends[i] : ends[i + 1]]), formats=["JPEG"]) as picture:
                 if picture.size != (32, 32):
                     raise ValueError(f"{picture.size[0]}x{picture.size[1]} pixels, expected 32x32")
                 images[i] = picture.convert("RGB")
@@ -149,6 +155,9 @@ def _read_npz(path: Path) -> list[npt.NDArray[Any]]:
             arrays = [np.asarray(stored[key]) for key in ("jpeg", "offsets", "labels")]
     except _DAMAGE as error:
         raise ValueError(f"{path}: not an archive of jpeg, offsets and labels ({error})") from error
-    if any(array.ndim != 1 or array.dtype.kind not in "ui" for array in arrays) or arrays[0].dtype != np.uint8:
+    if (
+        any(array.ndim != 1 or array.dtype.kind not in "ui" for array in arrays)
+        or arrays[0].dtype != np.uint8
+    ):
         raise ValueError(f"{path}: jpeg, offsets and labels must be 1-D integers, jpeg uint8")
     return arrays

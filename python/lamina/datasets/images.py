@@ -123,7 +123,9 @@ def digits(*, as_float: bool = True) -> Images:
     with np.load(Path(__file__).with_name("digits.npz"), allow_pickle=False) as stored:
         pixels, labels = stored["images"], stored["labels"]
     split = 1437
-    return assemble(pixels[:split], labels[:split], pixels[split:], labels[split:], _DIGIT_NAMES, as_float, 16)
+    return assemble(
+        pixels[:split], labels[:split], pixels[split:], labels[split:], _DIGIT_NAMES, as_float, 16
+    )
 
 
 def mnist(*, as_float: bool = True) -> Images:

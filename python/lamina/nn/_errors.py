@@ -12,8 +12,8 @@ _NAMES = ((re.compile(r"\bw\b"), "weight"), (re.compile(r"\bw_"), "weight_"), (r
 def name_layer(error: Exception, module: Any) -> None:
     """Rewrite the message of `error`, which passed through `module`, if it came from an op.
 
-    `conv2d: x has 3 channels ...` becomes `Conv2d: x has 3 channels ...`, and each module further out puts the
-    name of the one inside before the path at the end: `... [layer encoder.0]`.
+    `conv2d: x has 3 channels ...` becomes `Conv2d: x has 3 channels ...`, and each module further out puts
+    the name of the one inside before the path at the end: `... [layer encoder.0]`.
     """
     if len(error.args) != 1 or not isinstance(error.args[0], str):
         return

@@ -10,7 +10,7 @@ def represent(module: Any) -> str:
     inside = [(key, child) for key, child in module._members() if hasattr(child, "_members")]
     if not inside:
         return f"{name}({', '.join(_arguments(module))})"
-    lines = (f"  ({key}): {repr(child)}".replace("\n", "\n  ") for key, child in inside)
+    lines = (f"  ({key}): {child!r}".replace("\n", "\n  ") for key, child in inside)
     return "\n".join([f"{name}(", *lines, ")"])
 
 

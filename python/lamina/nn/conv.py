@@ -1,7 +1,6 @@
 """The convolutional layer."""
 
 import math
-from typing import Any
 
 from lamina import init, ops
 from lamina.autograd import Tensor, record
@@ -15,10 +14,10 @@ from lamina.ops._check import Pair
 class Conv2d(Module):
     """Two-dimensional convolution: x (N,H,W,I) -> y (N,OH,OW,O), OH = (H - K + 2P)/S + 1 rounded down.
 
-    kernel_size, stride, dilation: an int or a pair (vertical, horizontal). padding: an int, a pair,
-    ((top, bottom), (left, right)), "same" (TensorFlow's rule) or "valid". groups cut both the channels and the
-    filters; group g of the filters sees group g of the channels. fit="exact" refuses a stride that leaves a rest.
-    algorithm: "auto", "im2col" or "direct", which compute the same.
+    kernel_size, stride, dilation: an int or a pair (vertical, horizontal). padding: an int, a pair, ((top,
+    bottom), (left, right)), "same" (TensorFlow's rule) or "valid". groups cut both the channels and the
+    filters; group g of the filters sees group g of the channels. fit="exact" refuses a stride that leaves a
+    rest. algorithm: "auto", "im2col" or "direct", which compute the same.
 
     `weight` (O,KH,KW,I/groups) and `bias` (O,), or None, start uniform within 1/sqrt(KH KW I/groups), as in
     PyTorch; `rng` is a generator, a seed or None for the library's own.

@@ -26,4 +26,5 @@ class Dropout(Module):
         if not self.training or self.p == 0:
             return x
         kept = init.generator(self.rng).random(x.shape, np.float32) >= self.p
-        return x * (kept * x.dtype.type(1 / (1 - self.p)))
+        y: Tensor = x * (kept * x.dtype.type(1 / (1 - self.p)))
+        return y

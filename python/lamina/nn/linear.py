@@ -18,7 +18,9 @@ class Linear(Module):
 
     bias: Parameter | None
 
-    def __init__(self, in_features: int, out_features: int, *, bias: bool = True, rng: init.Rng = None) -> None:
+    def __init__(
+        self, in_features: int, out_features: int, *, bias: bool = True, rng: init.Rng = None
+    ) -> None:
         self.in_features = check.integer("Linear", "in_features", in_features, 1)
         self.out_features = check.integer("Linear", "out_features", out_features, 1)
         rng, bound = init.generator(rng), 1 / math.sqrt(in_features)

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from lamina import functions, ops
+from lamina import ops
 from lamina.autograd import Tensor, apply, record
 from lamina.nn._cast import floating
 from lamina.nn.module import Array, Module
@@ -37,9 +37,9 @@ class _Loss(Module):
             if array.dtype.kind not in "fiub":
                 raise TypeError(f"{name}: target must be an array of numbers, got {array.dtype}")
             target = Tensor(array.astype(x.dtype, copy=False))
-        target = floating(target, x.dtype)
-        check.shape(name, "target", target.data, x.shape, "that of x")
-        return target
+        found = floating(target, x.dtype)
+        check.shape(name, "target", found.data, x.shape, "that of x")
+        return found
 
 
 class CrossEntropyLoss(_Loss):
@@ -101,4 +101,5 @@ def _binary_cross_entropy(x: Array, t: Array) -> tuple[Array, Any]:
 
 def _binary_cross_entropy_backward(dy: Array, ctx: Any) -> Array:
     x, t = ctx
-    return dy * (ops.sigmoid(x)[0] - t)
+    dx: Array = dy * (ops.sigmoid(x)[0] - t)
+    return dx

@@ -30,8 +30,8 @@ class Parameter(Tensor):
 class Module:
     """Base class: set parameters and modules as attributes, define `forward`.
 
-    Parameters and modules are found wherever they are in the attributes, in lists, tuples and dicts too; their
-    names are paths such as `blocks.0.weight`. There is nothing to call in `__init__`.
+    Parameters and modules are found wherever they are in the attributes, in lists, tuples and dicts too;
+    their names are paths such as `blocks.0.weight`. There is nothing to call in `__init__`.
 
         class Net(nn.Module):
             def __init__(self):
@@ -64,11 +64,15 @@ class Module:
         return y
 
     def _admit(self, x: Any) -> Tensor:
-        array = np.asarray(Tensor(x).data if isinstance(x, (list, tuple)) else x)
+        if isinstance(x, (list, tuple)) and x and isinstance(x[0], Tensor):
+            return Tensor(x)  # raises: the gradients would be lost
+        array = np.asanyarray(x)
         if array.dtype.kind == "f":
-            parameter = next((p for _, p in self.named_parameters()), None)
+            parameter = next(self.parameters(), None)
             if parameter is not None:
                 array = array.astype(parameter.dtype, copy=False)
+            elif not hasattr(x, "__array__"):
+                array = array.astype(np.float32)
         return Tensor(array)
 
     # what is inside
@@ -195,8 +199,8 @@ class Module:
     def predict(self, x: Any, batch_size: int | None = None) -> Array:
         """Run the module on all of x, batch by batch, in evaluation mode and without gradients.
 
-        x (N, ...) -> an array (N, ...). batch_size: samples at a time (default: at most 256, fewer where samples
-        are large). The mode of every module is put back afterwards.
+        x (N, ...) -> an array (N, ...). batch_size: samples at a time (default: at most 256, fewer where
+        samples are large). The mode of every module is put back afterwards.
         """
         array = x.data if isinstance(x, Tensor) else np.asarray(x)
         if array.ndim == 0:

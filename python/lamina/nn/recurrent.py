@@ -39,8 +39,8 @@ class _Cell(Module):
 class RNNCell(_Cell):
     """One step of an Elman net (Elman 1990): h' = tanh(x w_ih^T + h w_hh^T + b).
 
-    `weight_ih` (H,D), `weight_hh` (H,H) and `bias` (H,) start uniform within 1/sqrt(H); `rng` is a generator, a
-    seed or None for the library's own.
+    `weight_ih` (H,D), `weight_hh` (H,H) and `bias` (H,) start uniform within 1/sqrt(H); `rng` is a
+    generator, a seed or None for the library's own.
     """
 
     def __init__(self, input_size: int, hidden_size: int, *, rng: init.Rng = None) -> None:
@@ -58,9 +58,9 @@ class LSTMCell(_Cell):
     """One step of an LSTM (Hochreiter & Schmidhuber 1997, with the forget gate of Gers et al. 2000).
 
     i, f, o = sigmoid(x w_ih^T + h w_hh^T + b), g = tanh(the same), c' = f c + i g, h' = o tanh(c').
-    `weight_ih` (4H,D), `weight_hh` (4H,H) and `bias` (4H,), rows i, f, g, o, start uniform within 1/sqrt(H), the
-    bias of the forget gate at 1 (Gers et al. 2000; Jozefowicz et al. 2015); `rng` is a generator, a seed or None
-    for the library's own.
+    `weight_ih` (4H,D), `weight_hh` (4H,H) and `bias` (4H,), rows i, f, g, o, start uniform within
+    1/sqrt(H), the bias of the forget gate at 1 (Gers et al. 2000; Jozefowicz et al. 2015); `rng` is a
+    generator, a seed or None for the library's own.
     """
 
     def __init__(self, input_size: int, hidden_size: int, *, rng: init.Rng = None) -> None:

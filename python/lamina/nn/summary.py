@@ -42,13 +42,16 @@ class Summary:
     def __str__(self) -> str:
         cells = [("", "layer", "volume", "parameters", "multiply-adds")]
         cells += [
-            (row.name, row.layer, row.volume, f"{row.parameters:,}", f"{row.multiply_adds:,}") for row in self.rows
+            (row.name, row.layer, row.volume, f"{row.parameters:,}", f"{row.multiply_adds:,}")
+            for row in self.rows
         ]
         cells.append(("", "total", "", f"{self.parameters:,}", f"{self.multiply_adds:,}"))
         widths = [max(len(cell) for cell in column) for column in zip(*cells, strict=True)]
         rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
         lines = [
-            "  ".join(c.rjust(w) if i > 2 else c.ljust(w) for i, (c, w) in enumerate(zip(line, widths, strict=True)))
+            "  ".join(
+                c.rjust(w) if i > 2 else c.ljust(w) for i, (c, w) in enumerate(zip(line, widths, strict=True))
+            )
             for line in cells
         ]
         return "\n".join(line.rstrip() for line in (lines[0], rule, *lines[1:-1], rule, lines[-1]))
@@ -61,12 +64,14 @@ def _volume(shape: tuple[int, ...]) -> str:
 def summarize(module: Any, input_shape: int | tuple[int, ...]) -> Summary:
     """Run `module` on one sample of zeros and note what each innermost layer does.
 
-    Parameters of shared layers count at their first call; those that no innermost layer holds are added to the
-    total. Raises ValueError for sizes that are not positive.
+    Parameters of shared layers count at their first call; those that no innermost layer holds are added to
+    the total. Raises ValueError for sizes that are not positive.
     """
     shape = (input_shape,) if isinstance(input_shape, (int, np.integer)) else tuple(input_shape)
     if any(isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1 for n in shape):
-        raise ValueError(f"summary: input_shape must be positive ints, the shape of one sample, got {input_shape!r}")
+        raise ValueError(
+            f"summary: input_shape must be positive ints, the shape of one sample, got {input_shape!r}"
+        )
     names = {id(inner): name for name, inner in module.named_modules()}
     rows: list[Row] = []
     counted: set[int] = set()

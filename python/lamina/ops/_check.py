@@ -10,6 +10,7 @@ Array = npt.NDArray[np.floating[Any]]
 Pair = tuple[int, int]
 Sides = tuple[int, int, int, int]  # top, bottom, left, right
 
+_NATIVE = {4: np.dtype(np.float32), 8: np.dtype(np.float64)}
 _LARGEST = 2**31 - 1  # of a kernel size, stride, padding, dilation or number of groups
 
 
@@ -19,15 +20,16 @@ def shown(shape: tuple[int, ...], letters: str = "") -> str:
 
 
 def _is_float(value: npt.NDArray[Any] | np.generic) -> bool:
-    return value.dtype.kind == "f" and value.dtype.itemsize in (4, 8)
+    return value.dtype.kind == "f" and value.dtype.itemsize in _NATIVE
 
 
 def _plain(value: npt.NDArray[Any] | np.generic) -> npt.NDArray[Any]:
-    """A plain array with elements aligned and in native byte order: `value` itself or a copy."""
-    array = np.asarray(value)
-    if array.dtype.isnative and array.flags.aligned:
-        return array
-    return array.astype(array.dtype.newbyteorder("="))
+    """A plain array with elements aligned and in native byte order: `value` itself, a view or a copy."""
+    array, native = np.asarray(value), _NATIVE[value.dtype.itemsize]
+    if not (array.dtype.isnative and array.flags.aligned):
+        return array.astype(native)
+    # An array that was unpickled, say, has an equal dtype that is another object.
+    return array if array.dtype is native else array.view(native)
 
 
 def strided(op: str, **arrays: Any) -> list[Array]:
@@ -162,4 +164,4 @@ def labels(op: str, value: Any, expected: tuple[int, ...], classes: int) -> npt.
             f"{op}: labels[{place}] is {value[first]}, but x has {classes} classes: "
             f"labels go from 0 to {classes - 1}"
         )
-    return np.ascontiguousarray(value, dtype=np.int64)
+    return np.ascontiguousarray(value, dtype=np.int64).view(np.dtype(np.int64))

@@ -84,7 +84,7 @@ def _check_shapes(op: str, x: Array, h: Array, w_ih: Array, w_hh: Array, b: Arra
     check.not_empty(op, "h", h, "NH")
     (n, features), hidden = x.shape, h.shape[1]
     check.shape(op, "h", h, (n, hidden), "(N, H) with the N of x")
-    rows = "(H, {})" if gates == 1 else "(4H, {})"
-    check.shape(op, "w_ih", w_ih, (gates * hidden, features), rows.format("D"))
-    check.shape(op, "w_hh", w_hh, (gates * hidden, hidden), rows.format("H"))
-    check.shape(op, "b", b, (gates * hidden,), rows.format(""))
+    rows = "H" if gates == 1 else f"{gates}H"
+    check.shape(op, "w_ih", w_ih, (gates * hidden, features), f"({rows}, D)")
+    check.shape(op, "w_hh", w_hh, (gates * hidden, hidden), f"({rows}, H)")
+    check.shape(op, "b", b, (gates * hidden,), f"({rows},)")

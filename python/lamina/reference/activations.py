@@ -41,7 +41,7 @@ def tanh_backward(dy: Array, y: Array) -> Array:
 
 def shift_by_max(x: Array) -> Array:
     """x minus the maximum of its row, so that exp cannot overflow; rows with +inf or only -inf become NaN."""
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore", over="ignore"):
         shifted: Array = x - x.max(axis=1, keepdims=True)
     return shifted
 

@@ -24,7 +24,8 @@ def diagnose(model: Module, x: npt.NDArray[Any], y: npt.NDArray[Any], y_pred: np
     for name, values in (("x", x), ("y", y)):
         count = _bad(values)
         if count:
-            return f"{name} has {count} NaN or infinite values in this batch (shape {values.shape}); clean the data"
+            shape = f"shape {values.shape}"
+            return f"{name} has {count} NaN or infinite values in this batch ({shape}); clean the data"
     for name, parameter in model.named_parameters():
         count = _bad(parameter.data)
         if count:
@@ -34,8 +35,9 @@ def diagnose(model: Module, x: npt.NDArray[Any], y: npt.NDArray[Any], y_pred: np
             )
     if _bad(y_pred):
         span = f" (x runs from {x.min():.3g} to {x.max():.3g})" if x.dtype.kind in "fiu" else ""
-        return f"data and weights are finite, but the prediction overflows{span}; scale x or lower the learning rate"
-    return "data, weights and prediction are finite, but the loss itself is not; check the loss and the range of y"
+        cause = f"data and weights are finite, but the prediction overflows{span}"
+        return f"{cause}; scale x or lower the learning rate"
+    return "data, weights and prediction are finite, but the loss itself is not; check it and the range of y"
 
 
 def _bad(values: npt.NDArray[Any]) -> int:

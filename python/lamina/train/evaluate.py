@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -50,7 +51,7 @@ def evaluate(
     """Mean loss and metrics over x and y, in evaluation mode and without gradients.
 
     Args:
-        model: the module; its mode is put back afterwards.
+        model: the module; the modes of all inside are put back afterwards.
         x, y: samples and targets, first axis N of both (N > 0).
         loss: as for `fit`, a mean over the batch; left out of the answer if None.
         metrics: names ("accuracy", ...) or functions (y_pred, y_true) -> float on arrays.
@@ -74,17 +75,24 @@ def evaluate_samples(
 ) -> dict[str, float]:
     """As `evaluate`, with everything checked and resolved."""
     averages = Averages(metrics, with_loss=loss is not None)
-    was_training = model.training
-    model.eval()
-    try:
-        with no_grad():
-            for rows in samples.batches(batch_size):
-                x, y = samples.take(rows)
-                y_pred = model(x)
-                averages.add(None if loss is None else scalar("evaluate", loss(y_pred, y)), y_pred.data, y)
-    finally:
-        model.train(was_training)
+    with modes_kept(model), no_grad():
+        model.eval()
+        for rows in samples.in_order(batch_size):
+            x, y = samples.take(rows)
+            y_pred = model(x)
+            averages.add(None if loss is None else scalar("evaluate", loss(y_pred, y)), y_pred.data, y)
     return averages.means()
+
+
+@contextlib.contextmanager
+def modes_kept(model: Module) -> Iterator[None]:
+    """Put every module inside back into the mode, training or evaluation, that it has now."""
+    modes = [(module, module.training) for module in model.modules()]
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
 
 
 def scalar(who: str, loss: Tensor) -> float:

@@ -14,7 +14,7 @@ from lamina import config
 from lamina.nn import Module
 from lamina.train.callbacks import Callback, Run
 from lamina.train.diagnosis import Diverged, diagnose
-from lamina.train.evaluate import Averages, Loss, evaluate_samples, scalar
+from lamina.train.evaluate import Averages, Loss, evaluate_samples, modes_kept, scalar
 from lamina.train.history import History
 from lamina.train.metrics import Metric, resolve
 from lamina.train.progress import Progress
@@ -39,7 +39,7 @@ def fit(
     """Train a model on x and y.
 
     Args:
-        model: the module; trained in place and left in training mode as it was found.
+        model: the module; trained in place; its mode is put back afterwards.
         x, y: samples and targets, first axis N of both (N > 0); arrays or memory maps, of which only one
             batch at a time is read. y is x for an autoencoder.
         loss: called with the prediction (Tensor) and the batch of targets (ndarray), returns a Tensor of
@@ -74,25 +74,24 @@ def fit(
 
     run = Run(model, optimizer, epochs)
     progress = Progress(epochs, len(samples), int(verbose))
-    was_training = model.training
     began: list[Callback] = []
-    try:
-        for callback in callbacks:
-            began.append(callback)
-            callback.on_train_begin(run)
-        for run.epoch in range(1, epochs + 1):
-            _epoch(run, samples, held_out, loss, named, callbacks, batch_size, rng, progress)
-            if run.stop_reason is not None:
-                run.history.stopped = run.stop_reason
-                break
-    except KeyboardInterrupt:
-        run.history.stopped = "interrupted"
-        progress.say(f"interrupted in epoch {run.epoch}; {run.history.epochs} whole epochs kept")
-    finally:
-        progress.close()
-        model.train(was_training)
-        for callback in began:
-            callback.on_train_end(run)
+    with modes_kept(model):
+        try:
+            for callback in callbacks:
+                began.append(callback)
+                callback.on_train_begin(run)
+            for run.epoch in range(1, epochs + 1):
+                _epoch(run, samples, held_out, loss, named, callbacks, batch_size, rng, progress)
+                if run.stop_reason is not None:
+                    run.history.stopped = run.stop_reason
+                    break
+        except KeyboardInterrupt:
+            run.history.stopped = "interrupted"
+            progress.say(f"interrupted in epoch {run.epoch}; {run.history.epochs} whole epochs kept")
+        finally:
+            progress.close()
+            for callback in began:
+                callback.on_train_end(run)
     return run.history
 
 
@@ -114,7 +113,7 @@ def _epoch(
     for callback in callbacks:
         callback.on_epoch_begin(run)
     averages = Averages(metrics)
-    for rows in samples.batches(batch_size, rng):
+    for rows in samples.shuffled(batch_size, rng):
         _step(run, samples, rows, loss, averages)
         progress.advance(len(rows), averages.means)
         for callback in callbacks:
@@ -151,7 +150,9 @@ def _step(run: Run, samples: Samples, rows: npt.NDArray[np.intp], loss: Loss, av
 
 def _validation_pair(validation: Any) -> Samples:
     if not isinstance(validation, (tuple, list)) or len(validation) != 2:
-        raise TypeError(f"fit: validation must be (x, y) or a share such as 0.1, got {type(validation).__name__}")
+        raise TypeError(
+            f"fit: validation must be (x, y) or a share such as 0.1, got {type(validation).__name__}"
+        )
     return Samples(*validation, who="fit: validation")
 
 

@@ -72,7 +72,7 @@ class History(dict[str, list[float]]):
                 if key in self:
                     axes.plot(range(1, len(self[key]) + 1), self[key], marker="o", markersize=3, label=label)
             axes.set(xlabel="epoch", title=name.replace("_", " "))
-            axes.xaxis.get_major_locator().set_params(integer=True)
+            axes.locator_params(axis="x", integer=True)
             axes.grid(alpha=0.3)
             axes.legend()
         if path is not None:
@@ -90,7 +90,9 @@ def direction(monitor: str, mode: str) -> int:
         return 1
     if monitor.endswith("accuracy"):
         return -1
-    raise ValueError(f'whether {monitor!r} should rise or fall is not known by its name: say mode="min" or "max"')
+    raise ValueError(
+        f'whether {monitor!r} should rise or fall is not known by its name: say mode="min" or "max"'
+    )
 
 
 def check_monitor(who: str, monitor: str, values: dict[str, Any]) -> None:

@@ -87,7 +87,9 @@ def resolve(metrics: Sequence[str | Metric]) -> dict[str, Metric]:
 def _named(metric: str | Metric) -> tuple[str, Metric]:
     if isinstance(metric, str):
         if metric not in NAMED:
-            raise ValueError(f"metrics: unknown name {metric!r}, expected one of {sorted(NAMED)} or a function")
+            raise ValueError(
+                f"metrics: unknown name {metric!r}, expected one of {sorted(NAMED)} or a function"
+            )
         return metric, NAMED[metric]
     if not callable(metric):
         raise TypeError(f"metrics: expected names or functions (y_pred, y_true) -> float, got {metric!r}")

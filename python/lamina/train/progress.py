@@ -22,7 +22,11 @@ class Progress:
             from tqdm import tqdm
 
             self._bar = tqdm(
-                total=self.samples, desc=f"epoch {epoch}/{self.epochs}", unit=" samples", leave=False, unit_scale=True
+                total=self.samples,
+                desc=f"epoch {epoch}/{self.epochs}",
+                unit=" samples",
+                leave=False,
+                unit_scale=True,
             )
 
     def advance(self, samples: int, means: Any) -> None:

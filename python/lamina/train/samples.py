@@ -21,7 +21,9 @@ class Samples:
         self.y = self.x if y is x else np.asarray(y)
         self.rows = rows
         if self.x.ndim == 0 or self.y.ndim == 0:
-            raise ValueError(f"{who}: x and y need an axis of samples, got shapes {self.x.shape} and {self.y.shape}")
+            raise ValueError(
+                f"{who}: x and y need an axis of samples, got shapes {self.x.shape} and {self.y.shape}"
+            )
         if len(self.x) != len(self.y):
             raise ValueError(
                 f"{who}: x has {len(self.x)} samples (shape {self.x.shape}) "
@@ -33,17 +35,17 @@ class Samples:
     def __len__(self) -> int:
         return len(self.x) if self.rows is None else len(self.rows)
 
-    def batches(self, batch_size: int, rng: np.random.Generator | None = None) -> Iterator[Rows]:
-        """The rows of each batch, shuffled if a generator is given; the last batch may be smaller."""
-        starts = range(0, len(self), batch_size)
-        if rng is None and self.rows is None:
-            for start in starts:
-                yield slice(start, min(start + batch_size, len(self)))
-            return
-        order = np.arange(len(self.x)) if self.rows is None else self.rows
-        order = order if rng is None else rng.permutation(order)
-        for start in starts:
+    def shuffled(self, batch_size: int, rng: np.random.Generator) -> Iterator[npt.NDArray[np.intp]]:
+        """The rows of each batch in a new random order; the last batch may be smaller."""
+        order = rng.permutation(len(self.x) if self.rows is None else self.rows)
+        for start in range(0, len(order), batch_size):
             yield order[start : start + batch_size]
+
+    def in_order(self, batch_size: int) -> Iterator[Rows]:
+        """The rows of each batch, as they stand; the last batch may be smaller."""
+        for start in range(0, len(self), batch_size):
+            rows = slice(start, start + batch_size)
+            yield rows if self.rows is None else self.rows[rows]
 
     def take(self, rows: Rows) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
         """The samples and the targets of these rows, each contiguous."""
@@ -52,11 +54,12 @@ class Samples:
 
     def split(self, fraction: float, rng: np.random.Generator, who: str) -> tuple[Samples, Samples]:
         """Two disjoint parts drawn at random: the rest, and round(fraction * n) samples."""
-        n, held_out = len(self), round(fraction * len(self))
+        n = len(self)
+        held_out = round(fraction * n) if 0 < fraction < 1 else 0
         if not 0 < held_out < n:
             raise ValueError(
-                f"{who}: validation={fraction} of {n} samples leaves {n - held_out} to train on and {held_out} "
-                "to validate with; expected at least one each"
+                f"{who}: validation={fraction} of {n} samples does not leave at least one to train on and "
+                "one to validate with"
             )
         order = rng.permutation(n)
         rest, held = np.sort(order[held_out:]), np.sort(order[:held_out])

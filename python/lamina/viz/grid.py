@@ -22,7 +22,9 @@ def tile(
     """
     x = np.asarray(images, dtype=np.float32)
     if x.ndim not in (3, 4) or 0 in x.shape:
-        raise ValueError(f"tile: images have shape {x.shape}, expected (N, H, W) or (N, H, W, C), none of them 0")
+        raise ValueError(
+            f"tile: images have shape {x.shape}, expected (N, H, W) or (N, H, W, C), none of them 0"
+        )
     n, height, width = x.shape[:3]
     columns = columns or math.ceil(math.sqrt(n))
     rows = math.ceil(n / columns)

@@ -1,0 +1,71 @@
+"""Adam and AdamW."""
+
+from collections.abc import Iterable
+
+from lamina import ops
+from lamina.autograd import Tensor
+from lamina.ops import _check as check
+from lamina.optim.optimizer import Array, Optimizer
+
+
+class Adam(Optimizer):
+    """Adam (Kingma & Ba 2015, algorithm 1); weight_decay adds weight_decay p to the gradient.
+
+    Raises ValueError for negative or infinite numbers and betas outside [0, 1).
+    """
+
+    options = ("lr", "betas", "eps", "weight_decay")
+    _decoupled = False
+
+    def __init__(
+        self,
+        params: Iterable[Tensor],
+        lr: float = 1e-3,
+        *,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+    ) -> None:
+        name = type(self).__name__
+        if not isinstance(betas, (tuple, list)) or len(betas) != 2:
+            raise ValueError(f"{name}: betas must be a pair, got {betas!r}")
+        beta1, beta2 = (check.number(name, f"betas[{i}]", beta, below=1) for i, beta in enumerate(betas))
+        self.betas = beta1, beta2
+        self.eps = check.number(name, "eps", eps)
+        self.weight_decay = check.number(name, "weight_decay", weight_decay)
+        super().__init__(params, lr, ("mean", "square"))
+
+    def update(self, p: Array, g: Array, state: dict[str, Array], step: int) -> None:
+        """One step on a stretch of memory."""
+        ops.adam_step(
+            p,
+            g,
+            state["mean"],
+            state["square"],
+            self.lr,
+            *self.betas,
+            self.eps,
+            self.weight_decay,
+            self._decoupled,
+            step,
+        )
+
+
+class AdamW(Adam):
+    """Adam with the weight decay apart from the gradient: p is first multiplied by 1 - lr weight_decay.
+
+    (Loshchilov & Hutter 2019.) Errors as for `Adam`.
+    """
+
+    _decoupled = True
+
+    def __init__(
+        self,
+        params: Iterable[Tensor],
+        lr: float = 1e-3,
+        *,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.01,
+    ) -> None:
+        super().__init__(params, lr, betas=betas, eps=eps, weight_decay=weight_decay)

@@ -1,0 +1,434 @@
+"""Ring 5, arguments: each wrong one gives its error, each unusual one the same result as a plain one."""
+
+import pickle
+import re
+
+import numpy as np
+import pytest
+
+from lamina import ops
+from tests.ops.cases import ALL, CASES, OPS
+
+pytestmark = pytest.mark.usefixtures("machine")
+
+
+def f(*shape, dtype=np.float32):
+    return np.ones(shape, dtype)
+
+
+X, W, B = f(8, 28, 28, 3), f(16, 3, 3, 3), f(16)
+_CELL = {"x": f(2, 5), "h": f(2, 3), "c": f(2, 3), "w_ih": f(12, 5), "w_hh": f(12, 3), "b": f(12)}
+_RNN = {"x": f(2, 5), "h": f(2, 3), "w_ih": f(3, 5), "w_hh": f(3, 3), "b": f(3)}
+
+
+def _lstm(**changed):
+    return lambda: ops.lstm_cell(**(_CELL | changed))
+
+
+def _rnn(**changed):
+    return lambda: ops.rnn_cell(**(_RNN | changed))
+
+
+def _conv(x=X, w=W, b=None, **options):
+    return lambda: ops.conv2d(x, w, b, **options)
+
+
+def _pool(*args, **options):
+    return lambda: ops.max_pool2d(*(args or (X, 2)), **options)
+
+
+def _sgd(p=None, g=None, v=None, lr=0.1, momentum=0.0, nesterov=False, weight_decay=0.0):
+    p, g = f(3) if p is None else p, f(3) if g is None else g
+    return lambda: ops.sgd_step(p, g, v, lr, momentum, nesterov, weight_decay)
+
+
+def _adam(p=None, m=None, v=None, lr=0.1, beta1=0.9, beta2=0.99, eps=1e-8, decay=0.0, decoupled=False, step=1):
+    p, m, v = (f(3) if a is None else a for a in (p, m, v))
+    return lambda: ops.adam_step(p, f(3), m, v, lr, beta1, beta2, eps, decay, decoupled, step)
+
+
+def _cross_entropy(labels, x=None):
+    return lambda: ops.softmax_cross_entropy(f(2, 10) if x is None else x, labels)
+
+
+def _read_only(*shape):
+    array = f(*shape)
+    array.flags.writeable = False
+    return array
+
+
+TYPE_ERRORS = {
+    "list": (lambda: ops.relu([1.0]), "relu: x must be a NumPy array, got list: convert it with numpy.asarray"),
+    "masked": (lambda: ops.relu(np.ma.ones(3)), "relu: x must be a NumPy array, got MaskedArray"),
+    "none": (_conv(w=None), "conv2d: w must be a NumPy array, got NoneType"),
+    "integers": (_conv(x=X.astype(int)), "conv2d: x must be float32 or float64, got int64: convert it with .astype"),
+    "bool": (lambda: ops.relu(f(3) > 0), "relu: x must be float32 or float64, got bool"),
+    "half": (lambda: ops.relu(f(3, dtype=np.float16)), "relu: x must be float32 or float64, got float16"),
+    "long": (lambda: ops.relu(f(3, dtype=np.longdouble)), "relu: x must be float32 or float64, got "),
+    "complex": (lambda: ops.gemm(f(2, 2) * 1j, f(2, 2)), "gemm: a must be float32 or float64, got complex64"),
+    "object": (lambda: ops.relu(f(3).astype(object)), "relu: x must be float32 or float64, got object"),
+    "text": (lambda: ops.relu(np.array(["a"])), "relu: x must be float32 or float64, got <U1"),
+    "mixed": (
+        _conv(b=B.astype(np.float64)),
+        "conv2d: the arrays must share one dtype, got x float32, w float32, b float64: convert with .astype",
+    ),
+    "gradient_dtype": (
+        lambda: ops.relu_backward(f(3, dtype=np.float64), ops.relu(f(3))[1]),
+        "relu_backward: dy is float64 but the forward pass was float32: convert with .astype",
+    ),
+    "float_stride": (_conv(stride=1.0), "conv2d: stride must be an int, got 1.0"),
+    "bool_stride": (_conv(stride=True), "conv2d: stride must be an int, got True"),
+    "text_stride": (_conv(stride="2"), "conv2d: stride must be an int, got '2'"),
+    "array_stride": (_conv(stride=np.array([1, 2])), "conv2d: stride must be an int, got array([1, 2])"),
+    "float_padding": (_conv(padding=0.5), "conv2d: padding must be an int, a pair (vertical, horizontal), two pairs"),
+    "long_padding": (_conv(padding=(1, 1, 1, 1)), "'same' or 'valid', got (1, 1, 1, 1)"),
+    "half_padding": (_conv(padding=(1, 0.5)), "conv2d: padding must be an int, got 0.5"),
+    "float_groups": (_conv(groups=1.0), "conv2d: groups must be an int, got 1.0"),
+    "transpose": (lambda: ops.gemm(f(2, 2), f(2, 2), transpose_a=1), "gemm: transpose_a must be True or False, got 1"),
+    "ceil_mode": (_pool(ceil_mode="yes"), "max_pool2d: ceil_mode must be True or False, got 'yes'"),
+    "count_include_pad": (
+        lambda: ops.avg_pool2d(X, 2, count_include_pad=0),
+        "avg_pool2d: count_include_pad must be True or False, got 0",
+    ),
+    "axis": (lambda: ops.softmax(f(2, 3), axis=1.0), "softmax: axis must be an int, got 1.0"),
+    "float_labels": (_cross_entropy(f(2)), "softmax_cross_entropy: labels must be a NumPy array of integers, got an"),
+    "list_labels": (_cross_entropy([1, 2]), "labels must be a NumPy array of integers, got list"),
+    "k": (lambda: ops.topk(f(2, 3), 1.0), "topk: k must be an int, got 1.0"),
+    "lr": (_sgd(lr="fast"), "sgd_step: lr must be a number, got 'fast'"),
+    "bool_lr": (_sgd(lr=True), "sgd_step: lr must be a number, got True"),
+    "nesterov": (_sgd(nesterov=1), "sgd_step: nesterov must be True or False, got 1"),
+    "decoupled": (_adam(decoupled=0), "adam_step: decoupled must be True or False, got 0"),
+    "step": (_adam(step=1.0), "adam_step: step must be an int, got 1.0"),
+    "in_place_dtype": (_sgd(p=np.ones(3, int)), "sgd_step: p must be float32 or float64, got int64"),
+}
+
+VALUE_ERRORS = {
+    "gemm_axes": (
+        lambda: ops.gemm(f(2, 3), f(4, 5)),
+        "gemm: a has K = 3 (shape (2, 3), MK) but b has K = 4 (shape (4, 5), KN)",
+    ),
+    "gemm_transposed": (
+        lambda: ops.gemm(f(2, 3), f(4, 5), transpose_a=True, transpose_b=True),
+        "gemm: a has K = 2 (shape (2, 3), KM) but b has K = 5 (shape (4, 5), NK)",
+    ),
+    "gemm_vector": (lambda: ops.gemm(f(3), f(3, 2)), "gemm: a must have 2 axes, MK, got 1 (shape (3,))"),
+    "gemm_gradient": (
+        lambda: ops.gemm_backward(f(2, 3), ops.gemm(f(2, 3), f(3, 4))[1]),
+        "gemm_backward: dy has shape (2, 3) but the output had shape (2, 4)",
+    ),
+    "linear_features": (
+        lambda: ops.linear(f(5, 7), f(3, 6)),
+        "linear: x has 7 features (shape (5, 7)) but w expects 6 (shape (3, 6), OI)",
+    ),
+    "linear_scalar": (lambda: ops.linear(f(), f(3, 1)), "linear: x must have at least one axis, got a scalar array"),
+    "linear_w": (lambda: ops.linear(f(5, 7), f(7)), "linear: w must have 2 axes, OI, got 1 (shape (7,))"),
+    "linear_b": (
+        lambda: ops.linear(f(5, 7), f(3, 7), f(7)),
+        "linear: b must have shape (3,), one per row of w, got (7,)",
+    ),
+    "linear_gradient": (
+        lambda: ops.linear_backward(f(5, 7), ops.linear(f(5, 7), f(3, 7))[1]),
+        "linear_backward: dy has shape (5, 7) but the output had shape (5, 3)",
+    ),
+    "conv_channels": (
+        _conv(w=f(16, 3, 3, 1)),
+        "conv2d: x has 3 channels (shape (8, 28, 28, 3), NHWC) but w expects 1 (shape (16, 3, 3, 1), OHWI)",
+    ),
+    "conv_group_channels": (
+        _conv(x=f(1, 5, 5, 4), w=f(2, 3, 3, 4), groups=2),
+        "conv2d: x has 4 channels (shape (1, 5, 5, 4), NHWC) but w expects 4 x 2 groups (shape (2, 3, 3, 4), OHWI)",
+    ),
+    "conv_groups": (
+        _conv(groups=2),
+        "conv2d: groups = 2 must divide the 3 channels of x (shape (8, 28, 28, 3), NHWC) "
+        "and the 16 filters of w (shape (16, 3, 3, 3), OHWI)",
+    ),
+    "conv_no_groups": (_conv(groups=0), "conv2d: groups must be at least 1, got 0"),
+    "conv_axes": (_conv(x=f(28, 28, 3)), "conv2d: x must have 4 axes, NHWC, got 3 (shape (28, 28, 3))"),
+    "conv_w_axes": (_conv(w=f(3, 3)), "conv2d: w must have 4 axes, OHWI, got 2 (shape (3, 3))"),
+    "conv_b": (_conv(b=f(3)), "conv2d: b must have shape (16,), one per filter of w, got (3,)"),
+    "conv_empty_image": (
+        _conv(x=f(8, 0, 28, 3), padding=4),
+        "conv2d: x has an empty axis (shape (8, 0, 28, 3), NHWC); only N may be empty",
+    ),
+    "conv_no_channels": (_conv(x=f(8, 9, 9, 0), w=f(4, 3, 3, 0)), "conv2d: x has an empty axis (shape (8, 9, 9, 0)"),
+    "conv_no_filters": (_conv(w=f(0, 3, 3, 3)), "conv2d: w has an empty axis (shape (0, 3, 3, 3), OHWI)"),
+    "conv_no_taps": (_conv(w=f(4, 0, 3, 3)), "conv2d: w has an empty axis (shape (4, 0, 3, 3), OHWI)"),
+    "conv_zero_stride": (_conv(stride=0), "conv2d: stride must be at least 1, got 0"),
+    "conv_negative_stride": (_conv(stride=(1, -2)), "conv2d: stride must be at least 1, got -2"),
+    "conv_stride_triple": (
+        _conv(stride=(1, 1, 1)),
+        "conv2d: stride must be an int or a pair (vertical, horizontal), got (1, 1, 1)",
+    ),
+    "conv_huge_stride": (_conv(stride=2**31), "conv2d: stride must be at most 2147483647, got 2147483648"),
+    "conv_dilation": (_conv(dilation=0), "conv2d: dilation must be at least 1, got 0"),
+    "conv_negative_padding": (_conv(padding=-1), "conv2d: padding must be at least 0, got -1"),
+    "conv_negative_side": (_conv(padding=((0, 0), (0, -1))), "conv2d: padding must be at least 0, got -1"),
+    "conv_unknown_padding": (
+        _conv(padding="SAME"),
+        "conv2d: unknown padding 'SAME': expected one of 'same', 'valid'",
+    ),
+    "conv_algorithm": (
+        _conv(algorithm="fft"),
+        "conv2d: unknown algorithm 'fft': expected one of 'auto', 'im2col', 'direct'",
+    ),
+    "conv_algorithm_none": (_conv(algorithm=None), "conv2d: unknown algorithm None: expected one of 'auto'"),
+    "conv_unknown_fit": (_conv(fit="round"), "conv2d: unknown fit 'round': expected one of 'floor', 'exact'"),
+    "conv_kernel": (
+        _conv(w=f(4, 31, 3, 3), padding=1),
+        "conv2d: the kernel 31 x 3 is larger than the padded image 30 x 30 (H x W)",
+    ),
+    "conv_dilated_kernel": (
+        _conv(dilation=(1, 14)),
+        "conv2d: the kernel 3 x 3 (dilated 3 x 29) is larger than the padded image 28 x 28 (H x W)",
+    ),
+    "conv_fit": (
+        _conv(x=f(1, 11, 10, 3), stride=2, fit="exact"),
+        "conv2d: width 10 does not fit: (W - F + 2P)/S + 1 = (10 - 3 + 0)/2 + 1 = 4.5 is not whole (fit='exact'); "
+        "nearest that fit: 9 and 11",
+    ),
+    "conv_fit_only_larger": (
+        _conv(x=f(1, 1, 1, 3), w=f(2, 2, 1, 3), stride=3, padding=((2, 0), (0, 0)), fit="exact"),
+        "conv2d: height 1 does not fit: (H - F + 2P)/S + 1 = (1 - 2 + 2)/3 + 1 = 1.33333 is not whole (fit='exact'); "
+        "nearest that fit: 3",
+    ),
+    "conv_impossible": (
+        _conv(padding=2**31 - 1),
+        "conv2d: an output of shape (8, 4294967320, 4294967320, 16) is too large for any memory",
+    ),
+    "conv_gradient": (
+        lambda: ops.conv2d_backward(f(8, 26, 26, 3), ops.conv2d(X, W)[1]),
+        "conv2d_backward: dy has shape (8, 26, 26, 3) but the output had shape (8, 26, 26, 16)",
+    ),
+    "pool_axes": (_pool(f(28, 28), 2), "max_pool2d: x must have 4 axes, NHWC, got 2 (shape (28, 28))"),
+    "pool_empty": (_pool(f(1, 4, 0, 3), 2), "max_pool2d: x has an empty axis (shape (1, 4, 0, 3), NHWC)"),
+    "pool_size": (_pool(X, 0), "max_pool2d: kernel_size must be at least 1, got 0"),
+    "pool_stride": (_pool(X, 2, stride=-1), "max_pool2d: stride must be at least 1, got -1"),
+    "pool_padding": (
+        _pool(X, 3, padding=2),
+        "max_pool2d: padding 2 must be at most half of the window 3 x 3, or some windows would hold nothing but padding",
+    ),
+    "pool_padding_side": (_pool(X, (4, 2), padding=((0, 0), (0, 2))), "must be at most half of the window 4 x 2"),
+    "pool_window": (
+        lambda: ops.avg_pool2d(X, (2, 29)),
+        "avg_pool2d: the kernel 2 x 29 is larger than the padded image 28 x 28 (H x W)",
+    ),
+    "pool_gradient": (
+        lambda: ops.avg_pool2d_backward(X, ops.avg_pool2d(X, 2)[1]),
+        "avg_pool2d_backward: dy has shape (8, 28, 28, 3) but the output had shape (8, 14, 14, 3)",
+    ),
+    "max_pool_gradient": (
+        lambda: ops.max_pool2d_backward(X, ops.max_pool2d(X, 2)[1]),
+        "max_pool2d_backward: dy has shape (8, 28, 28, 3) but the output had shape (8, 14, 14, 3)",
+    ),
+    "lstm_x": (_lstm(x=f(5)), "lstm_cell: x must have 2 axes, ND, got 1 (shape (5,))"),
+    "lstm_batch": (_lstm(h=f(3, 3)), "lstm_cell: h must have shape (2, 3), (N, H) with the N of x, got (3, 3)"),
+    "lstm_c": (_lstm(c=f(2, 4)), "lstm_cell: c must have shape (2, 3), that of h (N, H), got (2, 4)"),
+    "lstm_w_ih": (_lstm(w_ih=f(3, 5)), "lstm_cell: w_ih must have shape (12, 5), (4H, D), got (3, 5)"),
+    "lstm_w_hh": (_lstm(w_hh=f(12, 4)), "lstm_cell: w_hh must have shape (12, 3), (4H, H), got (12, 4)"),
+    "lstm_b": (_lstm(b=f(3)), "lstm_cell: b must have shape (12,), (4H,), got (3,)"),
+    "lstm_no_state": (_lstm(h=f(2, 0), c=f(2, 0)), "lstm_cell: h has an empty axis (shape (2, 0), NH)"),
+    "lstm_gradient": (
+        lambda: ops.lstm_cell_backward(f(2, 3), f(2, 4), ops.lstm_cell(**_CELL)[1]),
+        "lstm_cell_backward: dc_next has shape (2, 4) but the output had shape (2, 3)",
+    ),
+    "rnn_w_ih": (_rnn(w_ih=f(12, 5)), "rnn_cell: w_ih must have shape (3, 5), (H, D), got (12, 5)"),
+    "rnn_b": (_rnn(b=f(4)), "rnn_cell: b must have shape (3,), (H,), got (4,)"),
+    "rnn_gradient": (
+        lambda: ops.rnn_cell_backward(f(3, 2), ops.rnn_cell(**_RNN)[1]),
+        "rnn_cell_backward: dh_next has shape (3, 2) but the output had shape (2, 3)",
+    ),
+    "softmax_scalar": (lambda: ops.softmax(f()), "softmax: x must have at least one axis, got a scalar array"),
+    "softmax_axis": (lambda: ops.softmax(f(2, 3), axis=2), "softmax: axis must be at most 1, got 2"),
+    "softmax_low_axis": (lambda: ops.log_softmax(f(2), axis=-2), "log_softmax: axis must be at least -1, got -2"),
+    "softmax_empty": (lambda: ops.softmax(f(2, 0)), "softmax: axis 1 of x is empty (shape (2, 0))"),
+    "label_high": (
+        _cross_entropy(np.array([3, 10])),
+        "softmax_cross_entropy: labels[1] is 10, but x has 10 classes: labels go from 0 to 9",
+    ),
+    "label_low": (_cross_entropy(np.array([-1, 3])), "softmax_cross_entropy: labels[0] is -1, but x has 10 classes"),
+    "label_huge": (_cross_entropy(np.array([2**64 - 1, 0], np.uint64)), "labels[0] is 18446744073709551615"),
+    "label_place": (
+        _cross_entropy(np.array([[0, 1, 2], [3, 4, 9]]), f(2, 3, 5)),
+        "softmax_cross_entropy: labels[1, 2] is 9, but x has 5 classes: labels go from 0 to 4",
+    ),
+    "labels_shape": (
+        _cross_entropy(np.zeros((2, 1), int)),
+        "softmax_cross_entropy: labels must have shape (2,), that of x without its last axis, got (2, 1)",
+    ),
+    "no_classes": (_cross_entropy(np.zeros(2, int), f(2, 0)), "x must have at least one class (shape (2, 0))"),
+    "mse_shape": (
+        lambda: ops.mean_squared_error(f(3, 1), f(3)),
+        "mean_squared_error: target must have shape (3, 1), that of x, got (3,)",
+    ),
+    "mse_empty": (
+        lambda: ops.mean_squared_error(f(0, 3), f(0, 3)),
+        "mean_squared_error: x is empty (shape (0, 3)), so it has no mean",
+    ),
+    "topk_axes": (lambda: ops.topk(f(3), 1), "topk: x must have 2 axes, MN, got 1 (shape (3,))"),
+    "topk_zero": (lambda: ops.topk(f(2, 3), 0), "topk: k must be at least 1, got 0"),
+    "topk_many": (lambda: ops.topk(f(2, 3), 4), "topk: k = 4 is more than the 3 columns of x (shape (2, 3))"),
+    "sgd_shape": (_sgd(g=f(4)), "sgd_step: g must have shape (3,), that of p, got (4,)"),
+    "sgd_read_only": (_sgd(p=_read_only(3)), "sgd_step: p is updated in place and so must be writeable, C-contiguous"),
+    "sgd_strided": (_sgd(p=f(6)[::2]), "sgd_step: p is updated in place"),
+    "sgd_swapped": (_sgd(p=f(3, dtype=">f4")), "sgd_step: p is updated in place"),
+    "sgd_v": (_sgd(v=_read_only(3), momentum=0.9), "sgd_step: v is updated in place"),
+    "sgd_v_missing": (_sgd(momentum=0.9), "sgd_step: v must be None exactly where momentum is 0, got momentum 0.9 and"),
+    "sgd_v_useless": (_sgd(v=f(3)), "sgd_step: v must be None exactly where momentum is 0, got momentum 0.0 and v an"),
+    "sgd_nesterov": (_sgd(nesterov=True), "sgd_step: nesterov needs a momentum above 0"),
+    "sgd_lr": (_sgd(lr=-0.1), "sgd_step: lr must be finite and at least 0, got -0.1"),
+    "sgd_lr_nan": (_sgd(lr=np.nan), "sgd_step: lr must be finite and at least 0, got nan"),
+    "sgd_lr_inf": (_sgd(lr=np.inf), "sgd_step: lr must be finite and at least 0, got inf"),
+    "sgd_decay": (_sgd(weight_decay=-1), "sgd_step: weight_decay must be finite and at least 0, got -1.0"),
+    "adam_beta1": (_adam(beta1=1.0), "adam_step: beta1 must be at least 0 and less than 1, got 1.0"),
+    "adam_beta2": (_adam(beta2=-0.1), "adam_step: beta2 must be at least 0 and less than 1, got -0.1"),
+    "adam_eps": (_adam(eps=np.nan), "adam_step: eps must be finite and at least 0, got nan"),
+    "adam_step": (_adam(step=0), "adam_step: step must be at least 1, got 0"),
+    "adam_m": (_adam(m=f(4)), "adam_step: m must have shape (3,), that of p, got (4,)"),
+    "adam_v": (_adam(v=_read_only(3)), "adam_step: v is updated in place"),
+}
+
+
+@pytest.mark.parametrize("name", TYPE_ERRORS)
+def test_type_error(name):
+    call, message = TYPE_ERRORS[name]
+    with pytest.raises(TypeError, match=re.escape(message)):
+        call()
+
+
+@pytest.mark.parametrize("name", VALUE_ERRORS)
+def test_value_error(name):
+    call, message = VALUE_ERRORS[name]
+    with pytest.raises(ValueError, match=re.escape(message)):
+        call()
+
+
+def _every_second(array):
+    spread = np.zeros((*array.shape[:-1], 2 * array.shape[-1]), array.dtype)
+    spread[..., ::2] = array
+    return spread[..., ::2]
+
+
+def _backwards(array):
+    turned = array[tuple(slice(None, None, -1) for _ in array.shape)].copy()
+    return turned[tuple(slice(None, None, -1) for _ in array.shape)]
+
+
+def _unaligned(array):
+    memory = np.empty(array.nbytes + 1, np.uint8)
+    view = memory[1:].view(array.dtype).reshape(array.shape)
+    view[...] = array
+    return view
+
+
+def _frozen(array):
+    array = array.copy()
+    array.flags.writeable = False
+    return array
+
+
+UNUSUAL = {
+    "every_second": _every_second,
+    "backwards": _backwards,
+    "column_major": np.asfortranarray,
+    "unaligned": _unaligned,
+    "byte_swapped": lambda array: array.astype(array.dtype.newbyteorder()),
+    "read_only": _frozen,
+    "unpickled": lambda array: pickle.loads(pickle.dumps(array)),
+    "subclass": lambda array: array.view(type("Subclass", (np.ndarray,), {})),
+}
+
+#: One case per op, without scalar arrays: those have no strides.
+_ONE_EACH = {op: next(c for c in cases if len(c.shapes[OPS[op].inputs[0]]) > 1) for op, cases in CASES.items()}
+
+
+@pytest.mark.parametrize("unusual", UNUSUAL)
+@pytest.mark.parametrize("op", _ONE_EACH)
+def test_unusual_memory_gives_the_same(op, unusual):
+    case = _ONE_EACH[op]
+    arrays = case.arrays(np.float32, "normal")
+    y, ctx = case.forward(arrays)
+    dys = case.gradients(y, "normal")
+    grads = case.backward(dys, ctx)
+    odd = {name: UNUSUAL[unusual](array) for name, array in arrays.items()}
+    odd_y, odd_ctx = case.forward(odd)
+    odd_grads = case.backward(tuple(UNUSUAL[unusual](dy) for dy in dys), odd_ctx)
+    for found, right in [*zip(odd_y, y, strict=True), *zip(odd_grads.values(), grads.values(), strict=True)]:
+        assert type(found) is np.ndarray
+        assert found.dtype == right.dtype
+        assert found.dtype.isnative
+        np.testing.assert_allclose(found, right, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("op", _ONE_EACH)
+def test_broadcast_views(op):
+    """Arrays whose strides are 0."""
+    case = _ONE_EACH[op]
+    value = np.float32(0.5)
+    shapes = {name: shape for name, shape in case.shapes.items() if name != "labels"}
+    others = {name: np.zeros(shape, int) for name, shape in case.shapes.items() if name == "labels"}
+    broadcast = {name: np.broadcast_to(value, shape) for name, shape in shapes.items()} | others
+    plain = {name: np.full(shape, value) for name, shape in shapes.items()} | others
+    (y, ctx), (right, right_ctx) = case.forward(broadcast), case.forward(plain)
+    dys = [np.broadcast_to(value, out.shape) for out in y[: OPS[op].gradients]]
+    grads, right_grads = case.backward(dys, ctx), case.backward([dy.copy() for dy in dys], right_ctx)
+    for found, wanted in [*zip(y, right, strict=True), *zip(grads.values(), right_grads.values(), strict=True)]:
+        np.testing.assert_allclose(found, wanted, rtol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(1, 5), (5, 1), (1, 1)])
+def test_gemm_with_strides_that_mean_nothing(shape):
+    """Along an axis of one element a stride may be anything."""
+    a = np.lib.stride_tricks.as_strided(np.arange(1, 6, dtype=np.float32), shape, [4096 if n == 1 else 4 for n in shape])
+    b = np.arange(10, dtype=np.float32).reshape(5, 2)[: shape[1]]
+    np.testing.assert_array_equal(ops.gemm(a, b)[0], np.array(a) @ b)
+
+
+@pytest.mark.parametrize("case", [c for c in ALL if not c.variant], ids=lambda case: case.id)
+def test_outputs_are_new_and_inputs_unchanged(case):
+    arrays = case.arrays(np.float32, "normal")
+    copies = {name: array.copy() for name, array in arrays.items()}
+    y, ctx = case.forward(arrays)
+    dys = case.gradients(y, "normal")
+    dy_copies = [dy.copy() for dy in dys]
+    y_copies = [out.copy() for out in y]
+    grads = case.backward(dys, ctx)
+    again = case.backward(dys, ctx)
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(array, copies[name])
+    for value, copy in [*zip(dys, dy_copies, strict=True), *zip(y, y_copies, strict=True)]:
+        np.testing.assert_array_equal(value, copy)
+    for name, grad in grads.items():
+        np.testing.assert_array_equal(grad, again[name], err_msg="a second backward pass")
+    produced = [*y, *grads.values()]
+    given = [*arrays.values(), *dys]
+    for i, out in enumerate(produced):
+        assert isinstance(out, np.ndarray)
+        assert out.flags.writeable
+        assert out.flags.c_contiguous
+        assert not any(np.shares_memory(out, other) for other in [*given, *produced[:i]])
+
+
+@pytest.mark.parametrize("kind", ["int8", "uint8", "int16", "uint64", ">i4"])
+def test_labels_of_any_integer_type(kind):
+    x = np.arange(12, dtype=np.float32).reshape(3, 4)
+    losses, _ = ops.softmax_cross_entropy(x, np.array([0, 3, 1], kind))
+    right, _ = ops.softmax_cross_entropy(x, np.array([0, 3, 1]))
+    np.testing.assert_array_equal(losses, right)
+
+
+def test_labels_with_strides():
+    x = np.arange(12, dtype=np.float32).reshape(3, 4)
+    labels = np.array([0, 9, 3, 9, 1])[::2]
+    right, _ = ops.softmax_cross_entropy(x, labels.copy())
+    np.testing.assert_array_equal(ops.softmax_cross_entropy(x, labels)[0], right)
+
+
+def test_numpy_integers_are_ints():
+    y, _ = ops.conv2d(X, W, stride=np.int64(2), padding=(np.int32(1), np.uint8(1)), groups=np.int8(1))
+    assert y.shape == (8, 14, 14, 16)
+
+
+def test_scalars_count_as_arrays():
+    assert ops.relu(np.float32(-1))[0] == 0
+    assert ops.mean_squared_error(np.float64(3), np.float64(1))[0] == 4

@@ -1,0 +1,103 @@
+"""Shapes and options that Hypothesis draws: exact on whole numbers, against the definition."""
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from tests.ops import oracle
+from tests.ops.cases import Case
+
+pytestmark = pytest.mark.usefixtures("machine")
+
+
+def _check(case, dtype):
+    arrays = case.arrays(dtype, "integers")
+    y, ctx = case.forward(arrays)
+    dys = case.gradients(y, "integers")
+    options = {name: value for name, value in case.options.items() if name != "algorithm"}
+    wide = {name: a.astype(np.float64) for name, a in arrays.items()}
+    right_y = getattr(oracle, case.op)(wide, **options)
+    right_grads = getattr(oracle, f"{case.op}_backward")(tuple(dy.astype(np.float64) for dy in dys), wide, **options)
+    # Means are the only results that may need rounding: one of the sum, one of the quotient.
+    near = 4 * np.finfo(dtype).eps * 100 if case.op == "avg_pool2d" else 0
+    for found, right in zip(y, right_y, strict=True):
+        np.testing.assert_allclose(found, right, rtol=0, atol=near)
+    for name, found in case.backward(dys, ctx).items():
+        np.testing.assert_allclose(found, right_grads[name], rtol=0, atol=near, err_msg=name)
+
+
+_DTYPES = st.sampled_from([np.float32, np.float64])
+_PAIRS = st.tuples(st.integers(1, 3), st.integers(1, 3))
+
+
+@given(_DTYPES, st.tuples(*[st.integers(0, 70)] * 3), st.booleans(), st.booleans())
+def test_gemm(dtype, sizes, transpose_a, transpose_b):
+    m, n, k = sizes
+    shapes = {"a": (k, m) if transpose_a else (m, k), "b": (n, k) if transpose_b else (k, n)}
+    options = {"transpose_a": transpose_a, "transpose_b": transpose_b}
+    _check(Case("gemm", str(shapes), shapes, options), dtype)
+
+
+@st.composite
+def _images(draw):
+    return draw(st.integers(1, 2)), draw(st.integers(1, 8)), draw(st.integers(1, 8))
+
+
+def _fits(size, kernel, stride, dilation, padding):
+    if padding == "same":
+        return True
+    around = oracle.sides(padding, size, kernel, stride, dilation)
+    return all(n + sum(a) >= d * (k - 1) + 1 for n, k, d, a in zip(size, kernel, dilation, around, strict=True))
+
+
+_SIDES = st.tuples(st.integers(0, 2), st.integers(0, 2))
+_PADDINGS = st.one_of(st.just("same"), st.just("valid"), st.integers(0, 2), st.tuples(_SIDES, _SIDES))
+
+
+@given(
+    dtype=_DTYPES,
+    image=_images(),
+    channels=st.tuples(st.integers(1, 3), st.integers(1, 18), st.integers(1, 18)),
+    kernel=st.tuples(st.integers(1, 4), st.integers(1, 4)),
+    stride=_PAIRS,
+    dilation=_PAIRS,
+    padding=_PADDINGS,
+    algorithm=st.sampled_from(["auto", "im2col", "direct"]),
+)
+def test_conv2d(dtype, image, channels, kernel, stride, dilation, padding, algorithm):
+    groups, c, o = channels
+    assume(_fits(image[1:], kernel, stride, dilation, padding))
+    options = {
+        "stride": stride,
+        "dilation": dilation,
+        "padding": padding,
+        "groups": groups,
+        "algorithm": algorithm,
+    }
+    shapes = {"x": (*image, c * groups), "w": (o * groups, *kernel, c), "b": (o * groups,)}
+    _check(Case("conv2d", str(shapes), shapes, options), dtype)
+
+
+@given(
+    op=st.sampled_from(["max_pool2d", "avg_pool2d"]),
+    dtype=_DTYPES,
+    image=_images(),
+    channels=st.integers(1, 20),
+    kernel=st.tuples(st.integers(1, 5), st.integers(1, 5)),
+    stride=st.one_of(st.none(), _PAIRS),
+    padding=_PADDINGS,
+    ceil_mode=st.booleans(),
+    count_include_pad=st.booleans(),
+)
+def test_pooling(op, dtype, image, channels, kernel, stride, padding, ceil_mode, count_include_pad):
+    size, step = image[1:], kernel if stride is None else stride
+    assume(_fits(size, kernel, step, (1, 1), padding))
+    if padding != "same":
+        around = oracle.sides(padding, size, kernel, step, (1, 1))
+        assume(all(2 * max(a) <= k for a, k in zip(around, kernel, strict=True)))
+    options = {"kernel_size": kernel, "stride": stride, "padding": padding, "ceil_mode": ceil_mode}
+    if op == "avg_pool2d":
+        options["count_include_pad"] = count_include_pad
+    shapes = {"x": (*image, channels)}
+    _check(Case(op, str(shapes) + str(options), shapes, options), dtype)

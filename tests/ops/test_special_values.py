@@ -1,0 +1,146 @@
+"""Ring 5, numbers: NaN, infinities, ties and empty batches give the result that the docstrings promise."""
+
+import numpy as np
+import pytest
+
+from lamina import ops
+
+pytestmark = pytest.mark.usefixtures("machine")
+DTYPES = pytest.mark.parametrize("dtype", [np.float32, np.float64])
+_NAN, _INF = np.nan, np.inf
+
+
+def _image(rows, dtype):
+    return np.array(rows, dtype)[None, :, :, None]
+
+
+@DTYPES
+def test_max_pooling_passes_nan_on(dtype):
+    x = _image([[1, _NAN, 5, 2], [_NAN, 9, _INF, 3]], dtype)
+    y, ctx = ops.max_pool2d(x, 2)
+    np.testing.assert_array_equal(y.ravel(), [_NAN, _INF])
+    dx = ops.max_pool2d_backward(np.ones_like(y), ctx)
+    np.testing.assert_array_equal(dx[0, :, :, 0], [[0, 1, 0, 0], [0, 0, 1, 0]])
+
+
+@DTYPES
+def test_max_pooling_never_chooses_padding(dtype):
+    x = np.full((1, 3, 3, 17), -_INF, dtype)
+    y, ctx = ops.max_pool2d(x, 2, stride=2, padding=1)
+    assert (y == -_INF).all()
+    dx = ops.max_pool2d_backward(np.ones_like(y), ctx)
+    np.testing.assert_array_equal(dx.sum(axis=(1, 2)), np.full((1, 17), 4))
+    np.testing.assert_array_equal(dx[0, :, :, 0], [[1, 1, 0], [1, 1, 0], [0, 0, 0]])
+
+
+@DTYPES
+def test_max_pooling_ties_go_to_the_first(dtype):
+    x = np.ones((1, 4, 6, 33), dtype)
+    y, ctx = ops.max_pool2d(x, 2)
+    dx = ops.max_pool2d_backward(np.ones_like(y), ctx)
+    right = np.zeros((4, 6))
+    right[::2, ::2] = 1
+    np.testing.assert_array_equal(dx, np.broadcast_to(right[None, :, :, None], dx.shape))
+
+
+@DTYPES
+def test_mean_pooling_passes_nan_on_only_within_its_window(dtype):
+    y, _ = ops.avg_pool2d(_image([[1, _NAN, 5, 1], [3, 9, 7, 3]], dtype), 2)
+    np.testing.assert_array_equal(y.ravel(), [_NAN, 4])
+
+
+@pytest.mark.parametrize("algorithm", ["auto", "im2col", "direct"])
+@DTYPES
+def test_nan_reaches_the_outputs_that_see_it_and_no_other(algorithm, dtype):
+    x = np.ones((1, 7, 9, 5), dtype)
+    x[0, 3, 4, 2] = _NAN
+    y, _ = ops.conv2d(x, np.ones((19, 3, 3, 5), dtype), padding=1, algorithm=algorithm)
+    right = np.zeros((7, 9), bool)
+    right[2:5, 3:6] = True
+    np.testing.assert_array_equal(np.isnan(y), np.broadcast_to(right[None, :, :, None], y.shape))
+
+
+@DTYPES
+def test_padding_is_zero_and_not_the_edge(dtype):
+    y, _ = ops.conv2d(np.full((1, 2, 2, 1), 3, dtype), np.ones((1, 3, 3, 1), dtype), padding=1)
+    np.testing.assert_array_equal(y.ravel(), [12, 12, 12, 12])
+
+
+@DTYPES
+def test_gemm_passes_nan_and_infinity_on(dtype):
+    a = np.ones((40, 33), dtype)
+    b = np.ones((33, 50), dtype)
+    a[7, 3], b[5, 11] = _NAN, _INF
+    y, _ = ops.gemm(a, b)
+    assert np.isnan(y[7]).all()
+    assert (np.delete(y[:, 11], 7) == _INF).all()
+    assert np.isfinite(np.delete(np.delete(y, 7, 0), 11, 1)).all()
+
+
+@DTYPES
+def test_topk_order(dtype):
+    x = np.array([[1, 3, _NAN, 3, _INF, _NAN], [2, 2, 2, -_INF, 2, 2], [-0.0, 0.0, -1, 0.0, -0.0, -2]], dtype)
+    (values, indices), ctx = ops.topk(x, 4)
+    np.testing.assert_array_equal(indices, [[2, 5, 4, 1], [0, 1, 2, 4], [0, 1, 3, 4]])
+    np.testing.assert_array_equal(values, [[_NAN, _NAN, _INF, 3], [2, 2, 2, 2], [0, 0, 0, 0]])
+    dx = ops.topk_backward(np.array([[1, 2, 3, 4]] * 3, dtype), ctx)
+    np.testing.assert_array_equal(dx, [[0, 4, 1, 0, 3, 2], [1, 2, 3, 0, 4, 0], [1, 2, 0, 3, 4, 0]])
+
+
+@DTYPES
+@pytest.mark.parametrize("k", [1, 7, 64, 199, 200])
+def test_topk_of_many_ties(k, dtype):
+    x = np.random.default_rng(k).integers(0, 9, (5, 200)).astype(dtype)
+    (values, indices), _ = ops.topk(x, k)
+    right = np.argsort(-x, axis=1, kind="stable")[:, :k]
+    np.testing.assert_array_equal(indices, right)
+    np.testing.assert_array_equal(values, np.take_along_axis(x, right, 1))
+
+
+@DTYPES
+def test_an_empty_batch_has_zero_weight_gradients(dtype):
+    w = np.ones((4, 3, 3, 2), dtype)
+    y, ctx = ops.conv2d(np.empty((0, 5, 5, 2), dtype), w, np.ones(4, dtype))
+    assert y.shape == (0, 3, 3, 4)
+    dx, dw, db = ops.conv2d_backward(y, ctx)
+    assert dx.shape == (0, 5, 5, 2)
+    np.testing.assert_array_equal(dw, np.zeros(w.shape))
+    np.testing.assert_array_equal(db, np.zeros(4))
+
+
+@DTYPES
+def test_a_product_over_no_terms_is_zero(dtype):
+    y, ctx = ops.gemm(np.empty((3, 0), dtype), np.empty((0, 4), dtype))
+    np.testing.assert_array_equal(y, np.zeros((3, 4)))
+    da, db = ops.gemm_backward(y, ctx)
+    assert (da.shape, db.shape) == ((3, 0), (0, 4))
+    y, _ = ops.linear(np.empty((3, 0), dtype), np.empty((4, 0), dtype), np.arange(4, dtype=dtype))
+    np.testing.assert_array_equal(y, [[0, 1, 2, 3]] * 3)
+
+
+@DTYPES
+def test_relu_gradient_at_zero_and_nan(dtype):
+    x = np.array([-1, -0.0, 0.0, 2, _NAN], dtype)
+    _, ctx = ops.relu(x)
+    np.testing.assert_array_equal(ops.relu_backward(np.full(5, 3, dtype), ctx), [0, 0, 0, 3, 3])
+
+
+@DTYPES
+def test_optimisers_on_whole_numbers(dtype):
+    p, g, v = np.array([4, -8], dtype), np.array([2, 6], dtype), np.array([8, 16], dtype)
+    ops.sgd_step(p, g, v, 0.5, 0.5, True, 0.25)
+    np.testing.assert_array_equal(v, [4 + 3, 8 + 4])
+    np.testing.assert_array_equal(p, [4 - 0.5 * (3 + 3.5), -8 - 0.5 * (4 + 6)])
+    np.testing.assert_array_equal(g, [2, 6])
+    p = np.array([4, -8], dtype)
+    ops.sgd_step(p, g, None, 0.5, 0, False, 0)
+    np.testing.assert_array_equal(p, [3, -11])
+
+
+@DTYPES
+def test_optimisers_take_any_shape_and_nothing_at_all(dtype):
+    p = np.ones((2, 3), dtype)
+    ops.sgd_step(p, np.ones((2, 3), dtype), None, 0.5, 0, False, 0)
+    np.testing.assert_array_equal(p, np.full((2, 3), 0.5))
+    none = np.empty(0, dtype)
+    ops.adam_step(none, none.copy(), none.copy(), none.copy(), 0.1, 0.9, 0.99, 1e-8, 0, False, 1)

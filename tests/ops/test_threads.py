@@ -1,0 +1,99 @@
+"""The same bits for 1, 2, 3 and 16 threads: every op, float data, sizes that are worth more than one thread."""
+
+import numpy as np
+import pytest
+
+from lamina import config, ops
+from tests.ops.cases import CASES, Case
+
+_CELL = {"x": (96, 80), "h": (96, 64)}
+
+
+def _images(op, name, x, w=None, **options):
+    return Case(op, name, {"x": x} | ({"w": w, "b": (w[0],)} if w else {}), options)
+
+
+def _matrices(op, x, **others):
+    options = {name: others.pop(name) for name in ("k", "axis") if name in others}
+    return Case(op, "large", {"x": x} | others, options)
+
+
+LARGE = [
+    Case("gemm", "square", {"a": (257, 259), "b": (259, 251)}),
+    Case("gemm", "deep", {"a": (33, 5000), "b": (5000, 17)}),
+    Case("gemm", "tall", {"a": (20000, 5), "b": (5, 7)}),
+    Case("gemm", "transposed", {"a": (300, 200), "b": (310, 300)}, {"transpose_a": True, "transpose_b": True}),
+    Case("linear", "wide", {"x": (128, 784), "w": (300, 784), "b": (300,)}),
+    *(
+        _images("conv2d", f"{name}-{algorithm}", x, w, algorithm=algorithm, **options)
+        for algorithm in ("auto", "im2col", "direct")
+        for name, x, w, options in [
+            ("3x3", (4, 24, 24, 16), (24, 3, 3, 16), {"padding": 1}),
+            ("few_channels", (8, 33, 31, 3), (17, 5, 5, 3), {"stride": 2, "padding": 2}),
+            ("one_image", (1, 40, 41, 32), (33, 3, 3, 32), {"dilation": 2}),
+            ("1x1", (6, 20, 20, 48), (40, 1, 1, 48), {}),
+            ("groups", (4, 20, 20, 32), (48, 3, 3, 8), {"groups": 4, "padding": 1}),
+            ("depthwise", (4, 30, 30, 64), (64, 3, 3, 1), {"groups": 64, "padding": 1}),
+        ]
+    ),
+    *(
+        _images(op, name, (8, 41, 40, 19), **options)
+        for op in ("max_pool2d", "avg_pool2d")
+        for name, options in [
+            ("2x2", {"kernel_size": 2}),
+            ("overlapping", {"kernel_size": 3, "stride": 1, "padding": 1}),
+        ]
+    ),
+    Case("lstm_cell", "large", _CELL | {"c": (96, 64), "w_ih": (256, 80), "w_hh": (256, 64), "b": (256,)}),
+    Case("rnn_cell", "large", _CELL | {"w_ih": (64, 80), "w_hh": (64, 64), "b": (64,)}),
+    *(_matrices(op, (500, 401)) for op in ("relu", "sigmoid", "tanh", "softmax", "log_softmax")),
+    _matrices("softmax", (30, 401, 20), axis=1),
+    _matrices("softmax_cross_entropy", (500, 401), labels=(500,)),
+    _matrices("mean_squared_error", (500, 401), target=(500, 401)),
+    _matrices("topk", (300, 701), k=40),
+]
+
+
+def test_every_op_is_here():
+    assert {case.op for case in LARGE} == set(CASES)
+
+
+def _bits(case, dtype):
+    arrays = case.arrays(dtype, "normal")
+    y, ctx = case.forward(arrays)
+    grads = case.backward(case.gradients(y, "normal"), ctx)
+    return [hash(part.tobytes()) for part in (*y, *grads.values())]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("case", LARGE, ids=lambda case: case.id)
+def test_same_bits(case, dtype, isa):
+    config.set_num_threads(1)
+    alone = _bits(case, dtype)
+    for threads in (2, 3, 16):
+        config.set_num_threads(threads)
+        assert config.get_num_threads() == threads
+        assert _bits(case, dtype) == alone, f"{threads} threads"
+
+
+def _sgd(p, g, state):
+    ops.sgd_step(p, g, state[0], 0.1, 0.9, True, 0.01)
+
+
+def _adam(p, g, state):
+    ops.adam_step(p, g, *state, 0.01, 0.9, 0.999, 1e-8, 0.01, True, 3)
+
+
+@pytest.mark.parametrize("step", [_sgd, _adam])
+def test_same_bits_of_optimisers(step, isa):
+    def walk():
+        rng = np.random.default_rng(0)
+        p, g, m, v = (rng.random(200_003, np.float32) for _ in range(4))
+        step(p, g, (m, v))
+        return [hash(part.tobytes()) for part in (p, m, v)]
+
+    config.set_num_threads(1)
+    alone = walk()
+    for threads in (2, 3, 16):
+        config.set_num_threads(threads)
+        assert walk() == alone, f"{threads} threads"
