@@ -68,11 +68,9 @@ def main() -> None:
     for place, label in enumerate((1, 0)):
         example = np.flatnonzero(labels == label)[0]
         cells = np.stack([c[example] for c in model.states])  # states of the batch predicted last
-        axes = figure.add_subplot(1, 2, place + 1)
+        axes = figure.add_subplot(1, 2, place + 1, xticks=range(0, LENGTH + 1, 5))
         axes.plot(range(1, LENGTH + 1), cells)
-        axes.set(
-            xlabel="step", ylabel="cell state", title=f"the first number was {2 * label - 1:+d}", ylim=(-5, 5)
-        )
+        axes.set(xlabel="step", ylabel="cell state", title=f"the first number was {2 * label - 1:+d}")
     figure.savefig(options.figures / "lstm_memory.png", dpi=150)
 
 

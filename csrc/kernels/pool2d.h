@@ -12,19 +12,12 @@
 namespace lamina {
 namespace {
 
-template <class T>
-struct Lanes;  // integers as wide as T, for masks and offsets
-template <>
-struct Lanes<float> { typedef std::int32_t type __attribute__((vector_size(LAMINA_VEC_BYTES))); };
-template <>
-struct Lanes<double> { typedef std::int64_t type __attribute__((vector_size(LAMINA_VEC_BYTES))); };
-
 template <class T, class Code>
 struct CodeVec {
   typedef Code type __attribute__((vector_size(sizeof(Code) * kLanes<T>), aligned(1), may_alias));
 };
 template <class T, class Code>
-LAMINA_INLINE void store_code(Code* p, typename Lanes<T>::type v, int n) {
+LAMINA_INLINE void store_code(Code* p, IntVec<T> v, int n) {
   if (n == kLanes<T>) {
     *reinterpret_cast<typename CodeVec<T, Code>::type*>(p) = __builtin_convertvector(v, typename CodeVec<T, Code>::type);
   } else {
@@ -32,10 +25,10 @@ LAMINA_INLINE void store_code(Code* p, typename Lanes<T>::type v, int n) {
   }
 }
 template <class T, class Code>
-LAMINA_INLINE typename Lanes<T>::type load_code(const Code* p, int n) {
+LAMINA_INLINE IntVec<T> load_code(const Code* p, int n) {
   if (n == kLanes<T>)
-    return __builtin_convertvector(*reinterpret_cast<const typename CodeVec<T, Code>::type*>(p), typename Lanes<T>::type);
-  typename Lanes<T>::type v{};
+    return __builtin_convertvector(*reinterpret_cast<const typename CodeVec<T, Code>::type*>(p), IntVec<T>);
+  IntVec<T> v{};
   for (int i = 0; i < n; ++i) v[i] = p[i];
   return v;
 }
@@ -55,7 +48,7 @@ LAMINA_INLINE Range windows_over(Index in, Index stride, Index padding, Index ke
 
 template <class T, class Code>
 void max_pool2d(const Pool2dShape& s, const T* x, T* y, Code* argmax) {
-  typedef typename Lanes<T>::type Offsets;
+  typedef IntVec<T> Offsets;
   const double cost = kByte * sizeof(T) * static_cast<double>(s.OW * s.C * s.KH * s.KW);
   parallel_for(s.N * s.OH, cost, [&](Index task) {
     const Index n = task / s.OH, oh = task % s.OH;
@@ -84,7 +77,7 @@ void max_pool2d(const Pool2dShape& s, const T* x, T* y, Code* argmax) {
 
 template <class T, class Code>
 void max_pool2d_backward(const Pool2dShape& s, const T* dy, const Code* argmax, T* dx) {
-  typedef typename Lanes<T>::type Offsets;
+  typedef IntVec<T> Offsets;
   const double cost = kByte * 2 * sizeof(T) * static_cast<double>(s.W * s.C);
   parallel_for(s.N * s.H, cost, [&](Index task) {
     const Index n = task / s.H, ih = task % s.H;

@@ -11,7 +11,6 @@ template <class T>
 struct ExpConstants;
 template <>
 struct ExpConstants<float> {
-  typedef std::int32_t Int;
   static constexpr float low = -104.0f, high = 88.7228394f;   // beyond: 0 and infinity
   static constexpr float log2e = 1.44269504f, ln2_high = 0.693359375f, ln2_low = -2.12194440e-4f;
   static constexpr float magic = 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer in the low bits
@@ -19,7 +18,6 @@ struct ExpConstants<float> {
 };
 template <>
 struct ExpConstants<double> {
-  typedef std::int64_t Int;
   static constexpr double low = -750.0, high = 709.782712893383973;
   static constexpr double log2e = 1.4426950408889634, ln2_high = 6.93145751953125e-1, ln2_low = 1.42860682030941723212e-6;
   static constexpr double magic = 6755399441055744.0;  // 1.5 * 2^52
@@ -51,8 +49,7 @@ LAMINA_INLINE Vec<double> exp_reduced(Vec<double> r) {
 template <class T>
 LAMINA_INLINE Vec<T> vexp(Vec<T> x) {
   using K = ExpConstants<T>;
-  typedef typename K::Int Int;
-  typedef Int Bits __attribute__((vector_size(LAMINA_VEC_BYTES)));
+  typedef IntVec<T> Bits;
   const Vec<T> low = splat(K::low), high = splat(K::high);
   Vec<T> c = x < low ? low : x;  // NaN passes both
   c = c > high ? high : c;
@@ -68,13 +65,20 @@ LAMINA_INLINE Vec<T> vexp(Vec<T> x) {
   return x > high ? splat(static_cast<T>(__builtin_inf())) : y;
 }
 
-template <class V>
-LAMINA_INLINE V vabs(V x) { return x < 0 ? -x : x; }
+// The sign bit of each lane, and x without it. By bits, so that -0 is told from 0.
+template <class T>
+LAMINA_INLINE IntVec<T> sign_of(Vec<T> x) {
+  return reinterpret_cast<IntVec<T>>(x) & reinterpret_cast<IntVec<T>>(splat(T(-0.0)));
+}
+template <class T>
+LAMINA_INLINE Vec<T> vabs(Vec<T> x) {
+  return reinterpret_cast<Vec<T>>(reinterpret_cast<IntVec<T>>(x) ^ sign_of<T>(x));
+}
 
 template <class T>
 LAMINA_INLINE Vec<T> vsigmoid(Vec<T> x) {
   const Vec<T> one = splat(T(1));
-  const Vec<T> e = vexp<T>(-vabs(x));  // never overflows
+  const Vec<T> e = vexp<T>(-vabs<T>(x));  // never overflows
   const Vec<T> d = one / (one + e);
   return x < 0 ? e * d : d;  // NaN: abs, exp and the quotient all keep it
 }
@@ -101,10 +105,11 @@ LAMINA_INLINE Vec<double> tanh_small(Vec<double> z) {
 template <class T>
 LAMINA_INLINE Vec<T> vtanh(Vec<T> x) {
   const Vec<T> one = splat(T(1)), two = splat(T(2));
-  const Vec<T> a = vabs(x);
-  const Vec<T> small = x + x * tanh_small(x * x);
+  const Vec<T> a = vabs<T>(x);
+  const Vec<T> small = a + a * tanh_small(a * a);
   const Vec<T> big = one - two / (vexp<T>(a + a) + one);
-  return a > T(0.625) ? (x < 0 ? -big : big) : small;
+  const Vec<T> y = a > T(0.625) ? big : small;
+  return reinterpret_cast<Vec<T>>(reinterpret_cast<IntVec<T>>(y) | sign_of<T>(x));
 }
 
 }  // namespace

@@ -24,6 +24,16 @@ using Vec = typename Simd<T>::V;
 template <class T>
 constexpr int kLanes = Simd<T>::W;
 
+// Integers as wide as T: bit patterns, masks, counts.
+template <class T>
+struct IntLanes;
+template <>
+struct IntLanes<float> { typedef std::int32_t V __attribute__((vector_size(LAMINA_VEC_BYTES))); };
+template <>
+struct IntLanes<double> { typedef std::int64_t V __attribute__((vector_size(LAMINA_VEC_BYTES))); };
+template <class T>
+using IntVec = typename IntLanes<T>::V;
+
 template <class T>
 LAMINA_INLINE Vec<T> load(const T* p) {
   return *reinterpret_cast<const typename Simd<T>::Unaligned*>(p);

@@ -16,9 +16,9 @@ import numpy as np
 _MODULES = {"cpp": "lamina._core", "numpy": "lamina.reference"}
 
 
-def _load(name: str) -> ModuleType:
+def _load(name: str, asked_by: str = "use_backend") -> ModuleType:
     if name not in _MODULES:
-        raise ValueError(f"use_backend: unknown backend {name!r}: expected 'cpp' or 'numpy'")
+        raise ValueError(f"{asked_by}: unknown backend {name!r}: expected 'cpp' or 'numpy'")
     try:
         return importlib.import_module(_MODULES[name])
     except ImportError as error:
@@ -31,7 +31,7 @@ def _load(name: str) -> ModuleType:
         ) from error
 
 
-_backend: ModuleType = _load(os.environ.get("LAMINA_BACKEND") or "cpp")
+_backend: ModuleType = _load(os.environ.get("LAMINA_BACKEND") or "cpp", asked_by="LAMINA_BACKEND")
 
 
 def backend() -> ModuleType:
@@ -122,7 +122,7 @@ _rng = np.random.default_rng()
 
 
 def manual_seed(seed: int | Sequence[int]) -> None:
-    """Restart the library's random numbers from `seed` (as `numpy.random.default_rng` takes it, not None)."""
+    """Restart the library's random numbers from `seed`, an int of at least 0 or a sequence of them."""
     global _rng
     if seed is None:
         raise TypeError("manual_seed: seed must be an int or a sequence of ints, got None")

@@ -100,7 +100,10 @@ def check_layer(
     array = np.asarray(x)
     if array.ndim == 0 or len(array) < 2:
         raise ValueError(f"check_layer: x must be a batch of at least 2, got shape {array.shape}")
-    layer = copy.deepcopy(layer)
+    state, layer = layer.state_dict(), copy.deepcopy(layer)
+    for name, value in layer.state_dict().items():
+        if not np.array_equal(value, state[name], equal_nan=True):
+            raise AssertionError(f"deepcopy: {name} differs")
     _check_modes(layer)
     layer.eval()
     _check_results(layer, array)

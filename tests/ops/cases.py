@@ -29,9 +29,7 @@ OPS = {
     "conv2d": Op(ops.conv2d, ops.conv2d_backward, ("x", "w", "b")),
     "max_pool2d": Op(ops.max_pool2d, ops.max_pool2d_backward, ("x",)),
     "avg_pool2d": Op(ops.avg_pool2d, ops.avg_pool2d_backward, ("x",)),
-    "lstm_cell": Op(
-        ops.lstm_cell, ops.lstm_cell_backward, ("x", "h", "c", "w_ih", "w_hh", "b"), gradients=2
-    ),
+    "lstm_cell": Op(ops.lstm_cell, ops.lstm_cell_backward, ("x", "h", "c", "w_ih", "w_hh", "b"), gradients=2),
     "rnn_cell": Op(ops.rnn_cell, ops.rnn_cell_backward, ("x", "h", "w_ih", "w_hh", "b")),
     "relu": Op(ops.relu, ops.relu_backward, ("x",)),
     "sigmoid": Op(ops.sigmoid, ops.sigmoid_backward, ("x",)),
@@ -65,7 +63,7 @@ class Case:
         return f"{self.key}-{self.variant}" if self.variant else self.key
 
     def arrays(self, dtype: Any, kind: str) -> dict[str, np.ndarray]:
-        """Data for the call. kind: "integers" (small, never 0), "normal" or "distinct" (far from each other)."""
+        """Data for the call. kind: "integers" (small, never 0), "normal" or "distinct" (far apart)."""
         rng = np.random.default_rng(zlib.crc32(self.key.encode()))
         return {name: _draw(rng, self, name, shape, dtype, kind) for name, shape in self.shapes.items()}
 
@@ -127,7 +125,12 @@ def _linear(x: tuple[int, ...], out: int, bias: bool = True) -> Case:
 
 
 def _conv(
-    name: str, x: tuple[int, int, int, int], o: int, kernel: tuple[int, int], bias: bool = True, **options: Any
+    name: str,
+    x: tuple[int, int, int, int],
+    o: int,
+    kernel: tuple[int, int],
+    bias: bool = True,
+    **options: Any,
 ) -> list[Case]:
     """The case with each algorithm."""
     shapes = {"x": x, "w": (o, *kernel, x[3] // options.get("groups", 1))} | ({"b": (o,)} if bias else {})
@@ -280,7 +283,9 @@ MAX_POOL2D = _pool_cases("max_pool2d")
 AVG_POOL2D = [
     *_pool_cases("avg_pool2d"),
     _pool("avg_pool2d", "without_pad", (2, 6, 7, 4), 3, stride=2, padding=1, count_include_pad=False),
-    _pool("avg_pool2d", "without_pad_2", (2, 6, 7, 4), (4, 2), stride=1, padding=(2, 1), count_include_pad=False),
+    _pool(
+        "avg_pool2d", "without_pad_2", (2, 6, 7, 4), (4, 2), stride=1, padding=(2, 1), count_include_pad=False
+    ),
     _pool(
         "avg_pool2d",
         "without_pad_ceil",
@@ -304,7 +309,9 @@ TANH = [_shaped("tanh", shape) for shape in _ELEMENTWISE]
 
 
 def _softmax_cases(op: str) -> list[Case]:
-    rows = [_shaped(op, shape) for shape in [(1,), (5,), (3, 1), (4, 10), (3, 17), (2, 3, 33), (2, 300), (0, 5)]]
+    rows = [
+        _shaped(op, shape) for shape in [(1,), (5,), (3, 1), (4, 10), (3, 17), (2, 3, 33), (2, 300), (0, 5)]
+    ]
     return [*rows, _shaped(op, (4, 5, 3), axis=1), _shaped(op, (4, 5), axis=0), _shaped(op, (4, 5), axis=-2)]
 
 
@@ -314,7 +321,9 @@ SOFTMAX_CROSS_ENTROPY = [
     _shaped("softmax_cross_entropy", shape)
     for shape in [(5,), (3, 1), (4, 10), (9, 17), (2, 3, 33), (2, 300), (0, 5)]
 ]
-MEAN_SQUARED_ERROR = [_shaped("mean_squared_error", shape) for shape in [(), (1,), (8, 4), (2, 3, 33), (1000,)]]
+MEAN_SQUARED_ERROR = [
+    _shaped("mean_squared_error", shape) for shape in [(), (1,), (8, 4), (2, 3, 33), (1000,)]
+]
 TOPK = [
     _shaped("topk", shape, k=k)
     for shape, k in [((1, 1), 1), ((3, 7), 1), ((3, 7), 3), ((4, 17), 17), ((2, 100), 10), ((0, 5), 2)]

@@ -12,7 +12,9 @@ import numpy as np
 Arrays = dict[str, np.ndarray]
 
 
-def sides(padding: Any, size: tuple[int, int], kernel: Any, stride: Any, dilation: Any) -> list[tuple[int, int]]:
+def sides(
+    padding: Any, size: tuple[int, int], kernel: Any, stride: Any, dilation: Any
+) -> list[tuple[int, int]]:
     """(before, after) for each of the two directions."""
     if padding == "valid":
         return [(0, 0), (0, 0)]
@@ -47,7 +49,9 @@ def starts(n: int, around: tuple[int, int], extent: int, stride: int, ceil_mode:
 class _Grid:
     """All (window, tap, pixel) triples of a sliding window."""
 
-    def __init__(self, size: tuple[int, int], kernel: Any, stride: Any, padding: Any, dilation: Any = 1, ceil=False):
+    def __init__(
+        self, size: tuple[int, int], kernel: Any, stride: Any, padding: Any, dilation: Any = 1, ceil=False
+    ):
         self.kernel, self.stride, self.dilation = both(kernel), both(stride), both(dilation)
         self.size = size
         self.around = sides(padding, size, self.kernel, self.stride, self.dilation)
@@ -157,9 +161,9 @@ def _chosen(x, grid):
                 best = None
                 for _, _, ih, iw in grid.taps(oh, ow):
                     value = x[n, ih, iw, c]
-                    if best is None or value > x[n, *best, c] or (np.isnan(value) and not np.isnan(x[n, *best, c])):
-                        best = ih, iw
-                yield (n, oh, ow, c), best
+                    if best is None or value > best[0] or (np.isnan(value) and not np.isnan(best[0])):
+                        best = value, (ih, iw)
+                yield (n, oh, ow, c), best[1]
 
 
 def max_pool2d(arrays, **options):
@@ -309,10 +313,7 @@ def mean_squared_error_backward(dys, arrays):
 
 
 def topk(arrays, k):
-    indices = [
-        sorted(range(row.size), key=lambda i: (not np.isnan(row[i]), -row[i], i))[:k]  # noqa: B023
-        for row in arrays["x"]
-    ]
+    indices = [sorted(range(row.size), key=lambda i, row=row: (-row[i], i))[:k] for row in arrays["x"]]
     chosen = np.array(indices, np.int64).reshape(-1, k)
     return np.take_along_axis(arrays["x"], chosen, 1), chosen
 

@@ -77,11 +77,16 @@ _FORWARDS = {
 
 def by_torch(case: Case, arrays: dict[str, np.ndarray], dys: tuple[np.ndarray, ...]):
     """-> outputs, and gradients by name."""
-    tensors = {name: torch.from_numpy(np.array(a, np.int64 if name == "labels" else np.float64)) for name, a in arrays.items()}
+    tensors = {
+        name: torch.from_numpy(np.array(a, np.int64 if name == "labels" else np.float64))
+        for name, a in arrays.items()
+    }
     for name, tensor in tensors.items():
         tensor.requires_grad_(name not in ("labels", "target"))
     y = _FORWARDS[case.op](tensors, **case.options)
-    loss = sum((out * torch.from_numpy(np.array(dy, np.float64))).sum() for out, dy in zip(y, dys, strict=False))
+    loss = sum(
+        (out * torch.from_numpy(np.array(dy, np.float64))).sum() for out, dy in zip(y, dys, strict=False)
+    )
     loss.backward()
     grads = {name: tensor.grad.numpy() for name, tensor in tensors.items() if tensor.grad is not None}
     return tuple(out.detach().numpy() for out in y), grads

@@ -19,7 +19,7 @@ def _sweep(dtype):
 
 
 def _ulps(found, right, dtype):
-    """Distance in units in the last place of the right answer; below the normal numbers, of the least of them."""
+    """Distance in units in the last place of the right answer, or of the least normal number below it."""
     least = np.finfo(dtype).tiny
     unit = np.spacing(np.maximum(np.abs(right), least).astype(dtype)).astype(right.dtype)
     error = np.abs(found.astype(right.dtype) - right)

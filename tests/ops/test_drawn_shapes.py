@@ -18,7 +18,9 @@ def _check(case, dtype):
     options = {name: value for name, value in case.options.items() if name != "algorithm"}
     wide = {name: a.astype(np.float64) for name, a in arrays.items()}
     right_y = getattr(oracle, case.op)(wide, **options)
-    right_grads = getattr(oracle, f"{case.op}_backward")(tuple(dy.astype(np.float64) for dy in dys), wide, **options)
+    right_grads = getattr(oracle, f"{case.op}_backward")(
+        tuple(dy.astype(np.float64) for dy in dys), wide, **options
+    )
     # Means are the only results that may need rounding: one of the sum, one of the quotient.
     near = 4 * np.finfo(dtype).eps * 100 if case.op == "avg_pool2d" else 0
     for found, right in zip(y, right_y, strict=True):
@@ -48,7 +50,9 @@ def _fits(size, kernel, stride, dilation, padding):
     if padding == "same":
         return True
     around = oracle.sides(padding, size, kernel, stride, dilation)
-    return all(n + sum(a) >= d * (k - 1) + 1 for n, k, d, a in zip(size, kernel, dilation, around, strict=True))
+    return all(
+        n + sum(a) >= d * (k - 1) + 1 for n, k, d, a in zip(size, kernel, dilation, around, strict=True)
+    )
 
 
 _SIDES = st.tuples(st.integers(0, 2), st.integers(0, 2))

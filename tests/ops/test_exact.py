@@ -59,14 +59,19 @@ def test_average_pooling_has_exact_cases():
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_saturated_gates_leave_a_whole_number_in_the_cell(dtype):
-    """Pre-activations of -2000, 0 and 2000 make every gate exactly 0, 1/2 or 1 and the candidate -1, 0 or 1."""
+    """Pre-activations of -2000, 0 and 2000 make each gate exactly 0, 1/2 or 1, and g -1, 0 or 1."""
     rng = np.random.default_rng(0)
     n, h = 6, 9
     z = rng.choice([-2000.0, 0.0, 2000.0], (n, 4 * h)).astype(dtype)
     c = rng.integers(-8, 9, (n, h)).astype(dtype)
     zero = np.zeros((n, h), dtype)
     (_, c_next), _ = ops.lstm_cell(
-        np.eye(n, dtype=dtype), zero, c, np.ascontiguousarray(z.T), np.zeros((4 * h, h), dtype), np.zeros(4 * h, dtype)
+        np.eye(n, dtype=dtype),
+        zero,
+        c,
+        np.ascontiguousarray(z.T),
+        np.zeros((4 * h, h), dtype),
+        np.zeros(4 * h, dtype),
     )
     i, f, g, _ = np.split(np.sign(z), 4, axis=1)
     np.testing.assert_array_equal(c_next, (f + 1) / 2 * c + (i + 1) / 2 * g)

@@ -67,7 +67,11 @@ def test_every_pair_has_cases():
 @pytest.mark.parametrize("name", _forwards_with_backward())
 def test_every_option_of_a_forward_has_a_gradient_case(name):
     for option, default in _defaults(getattr(ops, name)).items():
-        used = [case for case in CASES[name] if option in case.shapes or case.options.get(option, default) != default]
+        used = [
+            case
+            for case in CASES[name]
+            if option in case.shapes or case.options.get(option, default) != default
+        ]
         assert used, f"no gradient case gives {name} another {option} than {default!r}"
 
 
@@ -87,6 +91,8 @@ def test_without_dx_the_other_gradients_are_the_same(name):
 
 def test_every_option_of_a_backward_is_tested():
     options = {
-        (name, option) for name in _forwards_with_backward() for option in _defaults(getattr(ops, f"{name}_backward"))
+        (name, option)
+        for name in _forwards_with_backward()
+        for option in _defaults(getattr(ops, f"{name}_backward"))
     }
     assert options == {("conv2d", "needs_dx"), ("linear", "needs_dx")}

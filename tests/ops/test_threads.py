@@ -1,4 +1,4 @@
-"""The same bits for 1, 2, 3 and 16 threads: every op, float data, sizes that are worth more than one thread."""
+"""The same bits for 1, 2, 3 and 16 threads: every op, float data, sizes worth more than one thread."""
 
 import numpy as np
 import pytest
@@ -22,7 +22,9 @@ LARGE = [
     Case("gemm", "square", {"a": (257, 259), "b": (259, 251)}),
     Case("gemm", "deep", {"a": (33, 5000), "b": (5000, 17)}),
     Case("gemm", "tall", {"a": (20000, 5), "b": (5, 7)}),
-    Case("gemm", "transposed", {"a": (300, 200), "b": (310, 300)}, {"transpose_a": True, "transpose_b": True}),
+    Case(
+        "gemm", "transposed", {"a": (300, 200), "b": (310, 300)}, {"transpose_a": True, "transpose_b": True}
+    ),
     Case("linear", "wide", {"x": (128, 784), "w": (300, 784), "b": (300,)}),
     *(
         _images("conv2d", f"{name}-{algorithm}", x, w, algorithm=algorithm, **options)

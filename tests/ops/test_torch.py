@@ -45,7 +45,9 @@ def _stored():
         values, start = file["values"], 0
         for case, kind, name, shape, dtype in json.loads(str(file["index"])):
             stop = start + math.prod(shape)
-            found.setdefault(case, {}).setdefault(kind, {})[name] = values[start:stop].reshape(shape).astype(dtype)
+            found.setdefault(case, {}).setdefault(kind, {})[name] = (
+                values[start:stop].reshape(shape).astype(dtype)
+            )
             start = stop
     return found
 

@@ -22,7 +22,10 @@ def _sum(eps, terms, *factors):
 def gemm(eps, a, dys, transpose_a=False, transpose_b=False):
     k, m = a["a"].shape if transpose_a else a["a"].shape[::-1]
     n = a["b"].shape[0 if transpose_b else 1]
-    return [_sum(eps, k, a["a"], a["b"])], {"a": _sum(eps, n, dys[0], a["b"]), "b": _sum(eps, m, dys[0], a["a"])}
+    return [_sum(eps, k, a["a"], a["b"])], {
+        "a": _sum(eps, n, dys[0], a["b"]),
+        "b": _sum(eps, m, dys[0], a["a"]),
+    }
 
 
 def linear(eps, a, dys):
@@ -56,7 +59,7 @@ def avg_pool2d(eps, a, dys, kernel_size, **_):
 
 
 def _cell(eps, a, dys, gates):
-    """The pre-activations z err by a sum; sigmoid and tanh have slope 1 at most and err by 8 eps themselves."""
+    """The pre-activations z err by a sum; sigmoid and tanh have slope 1 at most and err by 8 eps."""
     (n, d), h = a["x"].shape, a["h"].shape[1]
     activation = 8 * eps + _sum(eps, d + 1, a["x"], a["w_ih"]) + _sum(eps, h + 1, a["h"], a["w_hh"])
     activation += 2 * eps * _top(a["b"])

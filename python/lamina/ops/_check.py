@@ -10,7 +10,7 @@ Array = npt.NDArray[np.floating[Any]]
 Pair = tuple[int, int]
 Sides = tuple[int, int, int, int]  # top, bottom, left, right
 
-_NATIVE = {4: np.dtype(np.float32), 8: np.dtype(np.float64)}
+_NATIVE: dict[int, np.dtype[Any]] = {4: np.dtype(np.float32), 8: np.dtype(np.float64)}
 _LARGEST = 2**31 - 1  # of a kernel size, stride, padding, dilation or number of groups
 
 
@@ -164,4 +164,4 @@ def labels(op: str, value: Any, expected: tuple[int, ...], classes: int) -> npt.
             f"{op}: labels[{place}] is {value[first]}, but x has {classes} classes: "
             f"labels go from 0 to {classes - 1}"
         )
-    return np.ascontiguousarray(value, dtype=np.int64).view(np.dtype(np.int64))
+    return np.require(value, np.int64, ["C", "A"]).view(np.dtype(np.int64))

@@ -38,6 +38,6 @@ def mean_squared_error(x: Array, target: Array) -> Array:
 
 def mean_squared_error_backward(dloss: float, x: Array, target: Array) -> Array:
     """2 (x - target) dloss / size."""
-    dx = x - target
+    dx: Array = np.asarray(x - target)
     dx *= 2 * dloss / x.size
     return dx

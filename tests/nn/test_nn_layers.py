@@ -1,0 +1,354 @@
+"""Every layer: the conformance suite, its values against plain NumPy, its constructor's errors."""
+
+import numpy as np
+import pytest
+
+import lamina as lm
+from lamina import nn, ops
+from lamina.testing import check_layer
+
+RNG = np.random.default_rng(11)
+IMAGE = RNG.normal(size=(3, 6, 5, 4)).astype(np.float32)
+ROWS = RNG.normal(size=(3, 5)).astype(np.float32)
+
+LAYERS = {
+    "Linear": (nn.Linear(5, 4), ROWS),
+    "Linear, no bias": (nn.Linear(5, 4, bias=False), ROWS),
+    "Linear on sequences": (nn.Linear(5, 2), RNG.normal(size=(2, 3, 5))),
+    "Conv2d": (nn.Conv2d(4, 3, 3), IMAGE),
+    "Conv2d, no bias": (nn.Conv2d(4, 3, 3, bias=False), IMAGE),
+    "Conv2d, options": (nn.Conv2d(4, 6, (3, 2), stride=(2, 1), padding=((1, 0), (1, 1)), groups=2), IMAGE),
+    "Conv2d, dilation": (nn.Conv2d(4, 2, 2, dilation=2, padding="same"), IMAGE),
+    "Conv2d, im2col": (nn.Conv2d(4, 2, 3, algorithm="im2col", padding=1), IMAGE),
+    "MaxPool2d": (nn.MaxPool2d(2), IMAGE),
+    "MaxPool2d, options": (nn.MaxPool2d(3, 2, padding=1, ceil_mode=True), IMAGE),
+    "AvgPool2d": (nn.AvgPool2d((2, 3), 1), IMAGE),
+    "AvgPool2d, options": (nn.AvgPool2d(3, 2, padding=1, ceil_mode=True, count_include_pad=False), IMAGE),
+    "ReLU": (nn.ReLU(), IMAGE),
+    "Sigmoid": (nn.Sigmoid(), IMAGE),
+    "Tanh": (nn.Tanh(), IMAGE),
+    "Softmax": (nn.Softmax(), ROWS),
+    "Softmax, axis": (nn.Softmax(axis=1), IMAGE),
+    "LogSoftmax": (nn.LogSoftmax(), ROWS),
+    "Flatten": (nn.Flatten(), IMAGE),
+    "Dropout": (nn.Dropout(0.3), ROWS),
+    "RNNCell": (nn.RNNCell(5, 4), ROWS),
+    "LSTMCell": (nn.LSTMCell(5, 4), ROWS),
+    "Sequential": (nn.Sequential(nn.Conv2d(4, 2, 3), nn.Tanh(), nn.Flatten(), nn.Linear(24, 3)), IMAGE),
+}
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_conformance(name):
+    layer, x = LAYERS[name]
+    check_layer(layer, x)
+
+
+def test_every_exported_layer_is_covered():
+    covered = {type(layer).__name__ for layer, _ in LAYERS.values()}
+    losses = {name for name in nn.__all__ if name.endswith("Loss")}
+    assert covered | losses | {"Module", "Parameter"} == set(nn.__all__)
+
+
+# values -----------------------------------------------------------------------------------------------
+def test_linear_value():
+    layer = nn.Linear(5, 4, rng=0)
+    np.testing.assert_allclose(
+        layer(ROWS).data, ROWS @ layer.weight.data.T + layer.bias.data, rtol=1e-5, atol=1e-6
+    )
+
+
+def test_conv_passes_its_options_on():
+    layer = nn.Conv2d(4, 6, (3, 2), stride=(2, 1), padding=((1, 0), (1, 1)), dilation=(1, 2), groups=2)
+    expected, _ = ops.conv2d(
+        IMAGE,
+        layer.weight.data,
+        layer.bias.data,
+        stride=(2, 1),
+        padding=((1, 0), (1, 1)),
+        dilation=(1, 2),
+        groups=2,
+    )
+    np.testing.assert_array_equal(layer(IMAGE).data, expected)
+    assert layer.weight.shape == (6, 3, 2, 2)
+
+
+def test_pools_pass_their_options_on():
+    x = np.arange(25, dtype=np.float32).reshape(1, 5, 5, 1)
+    assert nn.MaxPool2d(2)(x).shape == (1, 2, 2, 1)
+    assert nn.MaxPool2d(2, ceil_mode=True)(x).shape == (1, 3, 3, 1)
+    assert nn.MaxPool2d(2, 1)(x).shape == (1, 4, 4, 1)
+    assert nn.AvgPool2d(3, padding=1)(x).data[0, 0, 0, 0] == np.float32((0 + 1 + 5 + 6) / 9)
+    assert nn.AvgPool2d(3, padding=1, count_include_pad=False)(x).data[0, 0, 0, 0] == (0 + 1 + 5 + 6) / 4
+    assert nn.AvgPool2d(3, 1, padding="same")(x).data[0, 0, 0, 0] == (0 + 1 + 5 + 6) / 4
+
+
+def test_activation_values():
+    x = np.array([[-2.0, 0.0, 3.0]], np.float32)
+    np.testing.assert_array_equal(nn.ReLU()(x).data, [[0, 0, 3]])
+    np.testing.assert_allclose(nn.Sigmoid()(x).data, 1 / (1 + np.exp(-x)), rtol=1e-6)
+    np.testing.assert_allclose(nn.Tanh()(x).data, np.tanh(x), rtol=1e-6)
+    np.testing.assert_allclose(nn.Softmax()(x).data, np.exp(x) / np.exp(x).sum(), rtol=1e-6)
+    np.testing.assert_allclose(nn.LogSoftmax()(x).data, np.log(np.exp(x) / np.exp(x).sum()), rtol=1e-6)
+    np.testing.assert_allclose(nn.Softmax(axis=0)(x).data, 1)
+
+
+def _sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+def test_lstm_cell_value():
+    cell = nn.LSTMCell(5, 4, rng=1).astype(np.float64)
+    x, h, c = ROWS.astype(np.float64), RNG.normal(size=(3, 4)), RNG.normal(size=(3, 4))
+    h_next, c_next = cell(x, (h, c))
+    z = x @ cell.weight_ih.data.T + h @ cell.weight_hh.data.T + cell.bias.data
+    i, f, g, o = np.split(z, 4, axis=1)
+    expected = _sigmoid(f) * c + _sigmoid(i) * np.tanh(g)
+    np.testing.assert_allclose(c_next.data, expected, rtol=1e-12)
+    np.testing.assert_allclose(h_next.data, _sigmoid(o) * np.tanh(expected), rtol=1e-12)
+
+
+def test_rnn_cell_value():
+    cell = nn.RNNCell(5, 4, rng=1).astype(np.float64)
+    x, h = ROWS.astype(np.float64), RNG.normal(size=(3, 4))
+    expected = np.tanh(x @ cell.weight_ih.data.T + h @ cell.weight_hh.data.T + cell.bias.data)
+    np.testing.assert_allclose(cell(x, h).data, expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("cell", [nn.RNNCell(3, 2, rng=0), nn.LSTMCell(3, 2, rng=0)], ids=["RNN", "LSTM"])
+def test_cells_through_time(cell):
+    """Three steps, the state carried on; the loss reads only the last h, so c's last gradient is missing."""
+    x = lm.Tensor(RNG.normal(size=(2, 3, 3)))
+    cell = cell.astype(np.float64)
+
+    def run():
+        state = None
+        for t in range(3):
+            state = cell(x[:, t], state)
+        h = state[0] if isinstance(state, tuple) else state
+        return (h * h).sum()
+
+    run().backward()
+    for name, p in cell.named_parameters():
+        for at in np.ndindex(p.shape):
+            former = p.data[at]
+            p.data[at] = former + 1e-6
+            high = run().item()
+            p.data[at] = former - 1e-6
+            low = run().item()
+            p.data[at] = former
+            assert p.grad[at] == pytest.approx((high - low) / 2e-6, rel=1e-6, abs=1e-8), (name, at)
+
+
+def test_lstm_state_errors():
+    cell = nn.LSTMCell(5, 4)
+    with pytest.raises(TypeError, match=r"LSTMCell: state must be a pair \(h, c\) or None, got ndarray"):
+        cell(ROWS, np.zeros((3, 4)))
+    with pytest.raises(ValueError, match=r"LSTMCell: h must have shape"):
+        cell(ROWS, (np.zeros((2, 4)), np.zeros((2, 4))))
+    with pytest.raises(ValueError, match=r"LSTMCell: weight_ih must have shape \(16, 6\)"):
+        cell(np.zeros((3, 6)))
+    with pytest.raises(ValueError, match=r"RNNCell: x must have 2 axes, ND, got 0"):
+        nn.RNNCell(5, 4)(np.float32(1))
+
+
+# dropout ----------------------------------------------------------------------------------------------
+def test_dropout():
+    x = np.ones((200, 100), np.float32)
+    layer = nn.Dropout(0.25, rng=3)
+    y = layer(x).data
+    assert y.dtype == np.float32
+    np.testing.assert_array_equal(np.unique(y), np.float32([0, 1 / 0.75]))
+    assert np.mean(y == 0) == pytest.approx(0.25, abs=0.01)
+    assert not np.array_equal(layer(x).data, y)
+    np.testing.assert_array_equal(nn.Dropout(0.25, rng=3)(x).data, y)
+    layer.eval()
+    np.testing.assert_array_equal(layer(x).data, x)
+    np.testing.assert_array_equal(nn.Dropout(0)(x).data, x)
+
+
+def test_dropout_gradient_has_the_mask():
+    x = lm.Tensor(np.ones(50, np.float32), requires_grad=True)
+    y = nn.Dropout(0.5, rng=3)(x)
+    y.sum().backward()
+    np.testing.assert_array_equal(x.grad, y.data)
+
+
+def test_dropout_draws_from_the_librarys_generator():
+    lm.manual_seed(4)
+    first = nn.Dropout()(ROWS).data
+    lm.manual_seed(4)
+    np.testing.assert_array_equal(nn.Dropout()(ROWS).data, first)
+
+
+# initial values ---------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("make", "bound"),
+    [
+        (lambda rng: nn.Linear(400, 50, rng=rng), 1 / 20),
+        (lambda rng: nn.Conv2d(16, 50, 5, rng=rng), 1 / 20),
+        (lambda rng: nn.Conv2d(32, 50, 5, groups=2, rng=rng), 1 / 20),
+        (lambda rng: nn.RNNCell(30, 400, rng=rng), 1 / 20),
+    ],
+    ids=["Linear", "Conv2d", "Conv2d with groups", "RNNCell"],
+)
+def test_initial_values(make, bound):
+    layer = make(np.random.default_rng(0))
+    for p in layer.parameters():
+        assert p.dtype == np.float32
+        assert p.requires_grad
+        assert np.abs(p.data).max() <= np.float32(bound)
+        if p.size > 1000:
+            assert np.abs(p.data).max() > 0.99 * bound
+            assert p.data.std() == pytest.approx(bound / np.sqrt(3), rel=0.03)
+    for same in (make(0), make(np.random.default_rng(0))):
+        for p, q in zip(layer.parameters(), same.parameters(), strict=True):
+            np.testing.assert_array_equal(p.data, q.data)
+    lm.manual_seed(0)
+    for p, q in zip(layer.parameters(), make(None).parameters(), strict=True):
+        np.testing.assert_array_equal(p.data, q.data)
+
+
+def test_forget_gate_starts_open():
+    bias = nn.LSTMCell(3, 4).bias.data
+    np.testing.assert_array_equal(bias[4:8], 1)
+    assert np.abs(bias[:4]).max() <= 0.5
+    assert np.abs(bias[8:]).max() <= 0.5
+
+
+# what layers compute on --------------------------------------------------------------------------------
+@pytest.mark.parametrize("layer", [nn.Conv2d(4, 2, 3), nn.MaxPool2d(2), nn.ReLU(), nn.Dropout(0.1)], ids=repr)
+def test_bytes_are_computed_on_as_floats(layer):
+    x = RNG.integers(0, 256, IMAGE.shape, np.uint8)
+    layer.eval()
+    y = layer(x)
+    assert y.dtype == np.float32
+    np.testing.assert_array_equal(y.data, layer(x.astype(np.float32)).data)
+
+
+def test_arrays_take_the_dtype_of_the_parameters():
+    layer = nn.Linear(5, 4)
+    for x in (ROWS, ROWS.astype(np.float64), ROWS.astype(np.float16), ROWS.astype(">f4"), ROWS.tolist()):
+        assert layer(x).dtype == np.float32
+    assert layer.astype(np.float64)(ROWS).dtype == np.float64
+    exact = [[0.1] * 5]
+    np.testing.assert_array_equal(layer(exact).data, layer(np.array(exact)).data)
+    assert nn.ReLU()([1.0, -1.0]).dtype == np.float32
+    assert nn.ReLU()(np.ones(2)).dtype == np.float64
+
+
+def test_tensors_are_not_converted():
+    with pytest.raises(
+        TypeError, match="Linear: the arrays must share one dtype, got x float64, weight float32"
+    ):
+        nn.Linear(5, 4)(lm.Tensor(ROWS.astype(np.float64)))
+
+
+def test_input_without_gradient_costs_none():
+    layer = nn.Conv2d(4, 2, 3)
+    y = layer(IMAGE)
+    node = y._edge[0]
+    assert node.args == (False,)
+    dx, dw, _ = ops.conv2d_backward(np.ones_like(y.data), node.ctx, *node.args)
+    assert dx is None
+    assert dw.shape == layer.weight.shape
+
+
+# errors -----------------------------------------------------------------------------------------------
+def _sizes(make, name):
+    for value in (0, -1):
+        with pytest.raises(ValueError, match=rf"{name} must be at least 1, got {value}"):
+            make(value)
+    for value in (1.5, True, "3", None):
+        with pytest.raises(TypeError, match=rf"{name} must be an int, got {value!r}"):
+            make(value)
+
+
+@pytest.mark.parametrize(
+    ("make", "name"),
+    [
+        (lambda n: nn.Linear(n, 2), "Linear: in_features"),
+        (lambda n: nn.Linear(2, n), "Linear: out_features"),
+        (lambda n: nn.Conv2d(n, 2, 3), "Conv2d: in_channels"),
+        (lambda n: nn.Conv2d(2, n, 3), "Conv2d: out_channels"),
+        (lambda n: nn.Conv2d(2, 2, n), "Conv2d: kernel_size"),
+        (lambda n: nn.Conv2d(2, 2, (3, n)), "Conv2d: kernel_size"),
+        (lambda n: nn.Conv2d(2, 2, 3, stride=n), "Conv2d: stride"),
+        (lambda n: nn.Conv2d(2, 2, 3, dilation=(n, 1)), "Conv2d: dilation"),
+        (lambda n: nn.Conv2d(2, 2, 3, groups=n), "Conv2d: groups"),
+        (lambda n: nn.MaxPool2d(n), "MaxPool2d: kernel_size"),
+        (lambda n: nn.AvgPool2d((n, 2)), "AvgPool2d: kernel_size"),
+        (lambda n: nn.RNNCell(n, 2), "RNNCell: input_size"),
+        (lambda n: nn.LSTMCell(2, n), "LSTMCell: hidden_size"),
+    ],
+)
+def test_sizes(make, name):
+    _sizes(make, name)
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda: nn.Conv2d(3, 4, 3, groups=2), ValueError, "Conv2d: groups = 2 must divide in_channels = 3"),
+        (lambda: nn.Conv2d(3, 4, 3, padding="full"), ValueError, "Conv2d: unknown padding 'full'"),
+        (lambda: nn.Conv2d(3, 4, 3, padding=-1), ValueError, "Conv2d: padding must be at least 0, got -1"),
+        (lambda: nn.Conv2d(3, 4, (3, 3, 3)), ValueError, "Conv2d: kernel_size must be an int or a pair"),
+        (lambda: nn.Conv2d(3, 4, 3, bias=1), TypeError, "Conv2d: bias must be True or False, got 1"),
+        (lambda: nn.Conv2d(3, 4, 3, fit="no"), ValueError, "Conv2d: unknown fit 'no'"),
+        (lambda: nn.Conv2d(3, 4, 3, algorithm="fft"), ValueError, "Conv2d: unknown algorithm 'fft'"),
+        (lambda: nn.Conv2d(3, 4, 3, 2), TypeError, "positional argument"),
+        (lambda: nn.Linear(3, 4, False), TypeError, "positional argument"),
+        (lambda: nn.Linear(3, 4, rng="x"), TypeError, "rng must be a numpy.random.Generator, an int or None"),
+        (lambda: nn.MaxPool2d(2, 0), ValueError, "MaxPool2d: stride must be at least 1, got 0"),
+        (lambda: nn.MaxPool2d(2, ceil_mode=1), TypeError, "MaxPool2d: ceil_mode must be True or False"),
+        (
+            lambda: nn.AvgPool2d(2, count_include_pad=0),
+            TypeError,
+            "AvgPool2d: count_include_pad must be True or",
+        ),
+        (lambda: nn.Dropout(1.0), ValueError, "Dropout: p must be at least 0 and less than 1, got 1.0"),
+        (lambda: nn.Dropout(-0.1), ValueError, "Dropout: p must be at least 0 and less than 1, got -0.1"),
+        (lambda: nn.Softmax(axis=1.0), TypeError, "Softmax: axis must be an int, got 1.0"),
+        (
+            lambda: nn.Sequential(nn.ReLU(), np.tanh),
+            TypeError,
+            "Sequential: argument 1 must be a Module, got ufunc",
+        ),
+        (lambda: nn.Flatten()(np.float32(1)), ValueError, "Flatten: x must have a batch axis"),
+    ],
+)
+def test_constructor_errors(make, error, message):
+    with pytest.raises(error, match=message):
+        make()
+
+
+@pytest.mark.parametrize(
+    ("run", "message"),
+    [
+        (
+            lambda: nn.Conv2d(1, 16, 3)(np.zeros((8, 28, 28, 3))),
+            "Conv2d: x has 3 channels (shape (8, 28, 28, 3), NHWC) but weight expects 1 (shape (16, 3, 3, 1), OHWI)",
+        ),
+        (
+            lambda: nn.Linear(4, 2)(np.zeros((3, 5))),
+            "Linear: x has 5 features (shape (3, 5)) but weight expects 4 (shape (2, 4), OI)",
+        ),
+        (
+            lambda: nn.Sequential(nn.Flatten(), nn.Sequential(nn.ReLU(), nn.Linear(4, 2)))(np.zeros((3, 5))),
+            "Linear: x has 5 features (shape (3, 5)) but weight expects 4 (shape (2, 4), OI) [layer 1.1]",
+        ),
+        (
+            lambda: nn.Conv2d(1, 1, 3, stride=2, fit="exact")(np.zeros((1, 10, 9, 1))),
+            "Conv2d: height 10 does not fit: (H - F + 2P)/S + 1 = (10 - 3 + 0)/2 + 1 = 4.5 is not whole "
+            "(fit='exact'); nearest that fit: 9 and 11",
+        ),
+        (
+            lambda: nn.MaxPool2d(2)(np.zeros((4, 4))),
+            "MaxPool2d: x must have 4 axes, NHWC, got 2 (shape (4, 4))",
+        ),
+    ],
+)
+def test_forward_errors_name_the_layer(run, message):
+    with pytest.raises(ValueError) as caught:
+        run()
+    assert str(caught.value) == message

@@ -1,0 +1,56 @@
+"""What `import lamina` brings, and what it leaves for later."""
+
+import subprocess
+import sys
+
+import pytest
+
+import lamina as lm
+
+
+def _run(code):
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout.split()
+
+
+def test_heavy_modules_come_when_they_are_used():
+    heavy = [
+        "tqdm",
+        "safetensors",
+        "matplotlib",
+        "pooch",
+        "PIL",
+        "lamina.train",
+        "lamina.io",
+        "lamina.datasets",
+    ]
+    assert _run(f"import sys, lamina; print(*[m for m in {heavy!r} if m in sys.modules])") == []
+
+
+@pytest.mark.parametrize("name", lm.__all__)
+def test_every_name_is_there(name):
+    assert name in dir(lm)
+    assert getattr(lm, name) is not None
+
+
+def test_lazy_names_are_the_real_ones():
+    from lamina.io import load, save
+    from lamina.train import evaluate, fit
+
+    assert (lm.fit, lm.evaluate, lm.save, lm.load) == (fit, evaluate, save, load)
+
+
+def test_unknown_names():
+    with pytest.raises(AttributeError, match="module 'lamina' has no attribute 'fitt'"):
+        lm.fitt  # noqa: B018
+
+
+def test_version():
+    assert lm.__version__ == "0.1.0"
+
+
+def test_import_is_quick():
+    """At most 60 ms beyond NumPy, the best of five."""
+    code = "import time, numpy; a = time.perf_counter(); import lamina; print(time.perf_counter() - a)"
+    assert min(float(_run(code)[0]) for _ in range(5)) < 0.06

@@ -1,0 +1,97 @@
+"""Initial values: their spread, their generators, their refusals."""
+
+import math
+
+import numpy as np
+import pytest
+
+import lamina as lm
+from lamina import init
+
+DENSE, CONV = (300, 500), (40, 5, 5, 30)
+
+
+def test_fans():
+    assert init.fans((7, 3)) == (3, 7)
+    assert init.fans((8, 3, 5, 4)) == (60, 120)
+
+
+@pytest.mark.parametrize("shape", [DENSE, CONV])
+@pytest.mark.parametrize(
+    ("name", "std"),
+    [
+        ("glorot_uniform", lambda i, o: math.sqrt(2 / (i + o))),
+        ("glorot_normal", lambda i, o: math.sqrt(2 / (i + o))),
+        ("he_uniform", lambda i, o: math.sqrt(2 / i)),
+        ("he_normal", lambda i, o: math.sqrt(2 / i)),
+    ],
+)
+def test_spread(name, std, shape):
+    values = getattr(init, name)(shape, rng=0)
+    expected = std(*init.fans(shape))
+    assert values.dtype == np.float32
+    assert values.std() == pytest.approx(expected, rel=0.02)
+    assert abs(values.mean()) < 0.02 * expected
+    if name.endswith("uniform"):
+        bound = expected * math.sqrt(3)
+        assert 0.999 * bound < np.abs(values).max() <= np.float32(bound)
+    doubled = getattr(init, name)(shape, rng=0, gain=2 * (math.sqrt(2) if name.startswith("he") else 1))
+    np.testing.assert_allclose(doubled, 2 * values, rtol=1e-6)
+
+
+def test_uniform_normal_zeros_constant():
+    values = init.uniform((100, 100), -1, 3, rng=0, dtype=np.float64)
+    assert values.dtype == np.float64
+    assert values.min() >= -1
+    assert values.max() < 3
+    assert values.mean() == pytest.approx(1, abs=0.05)
+    values = init.normal(10_000, 2, 0.5, rng=0)
+    assert values.mean() == pytest.approx(2, abs=0.02)
+    assert values.std() == pytest.approx(0.5, abs=0.02)
+    np.testing.assert_array_equal(init.zeros((2, 3)), np.zeros((2, 3), np.float32))
+    np.testing.assert_array_equal(init.constant(3, 0.5, dtype=np.float64), [0.5] * 3)
+
+
+@pytest.mark.parametrize("shape", [(4, 4), (3, 7), (7, 3), (5, 2, 2, 3), (20, 1, 2, 3)])
+def test_orthogonal(shape):
+    matrix = init.orthogonal(shape, gain=2, rng=0, dtype=np.float64).reshape(shape[0], -1)
+    product = matrix @ matrix.T if matrix.shape[0] <= matrix.shape[1] else matrix.T @ matrix
+    np.testing.assert_allclose(product, 4 * np.eye(len(product)), atol=1e-12)
+
+
+def test_orthogonal_favours_no_direction():
+    """QR alone would give a diagonal of one sign."""
+    signs = [np.sign(init.orthogonal((3, 3), rng=seed)[0, 0]) for seed in range(200)]
+    assert 60 < sum(s > 0 for s in signs) < 140
+
+
+def test_generators():
+    rng = np.random.default_rng(7)
+    first, second = init.normal(5, rng=rng), init.normal(5, rng=rng)
+    assert not np.array_equal(first, second)
+    np.testing.assert_array_equal(init.normal(5, rng=7), first)
+    lm.manual_seed(7)
+    np.testing.assert_array_equal(init.normal(5), first)
+    np.testing.assert_array_equal(init.normal(5), second)
+
+
+@pytest.mark.parametrize("wrong", ["seed", 1.5, True, np.random])
+def test_generators_of_other_kinds_are_refused(wrong):
+    with pytest.raises(TypeError, match="rng must be a numpy.random.Generator, an int or None"):
+        init.normal(5, rng=wrong)
+
+
+@pytest.mark.parametrize("shape", [5, (5,), (), (0, 3), (3, 0, 1, 1)])
+@pytest.mark.parametrize("name", ["glorot_uniform", "he_normal", "orthogonal"])
+def test_shapes_without_fans_are_refused(name, shape):
+    with pytest.raises(ValueError, match="has no fan-in and fan-out"):
+        getattr(init, name)(shape)
+
+
+def test_bounds_are_checked():
+    with pytest.raises(ValueError, match=r"init\.uniform: expected finite low <= high, got low 1 and high 0"):
+        init.uniform(3, 1, 0)
+    with pytest.raises(ValueError, match=r"init\.uniform: expected finite"):
+        init.uniform(3, 0, math.inf)
+    with pytest.raises(ValueError, match=r"init\.normal: expected a finite mean and std >= 0"):
+        init.normal(3, 0, -1)
