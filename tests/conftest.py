@@ -33,7 +33,7 @@ class Machine:
 
 
 def machines(threads=(1, 2, 3)):
-    """The NumPy backend and, unless LAMINA_BACKEND=numpy, every instruction set with each count of threads."""
+    """The NumPy backend and, unless LAMINA_BACKEND=numpy, every instruction set on each count of threads."""
     if os.environ.get("LAMINA_BACKEND") == "numpy":
         return [Machine("numpy")]
     compiled = [Machine("cpp", isa, n) for isa in config.available_isas() for n in threads]

@@ -51,6 +51,10 @@ def test_version():
 
 
 def test_import_is_quick():
-    """At most 60 ms beyond NumPy, the best of five."""
-    code = "import time, numpy; a = time.perf_counter(); import lamina; print(time.perf_counter() - a)"
-    assert min(float(_run(code)[0]) for _ in range(5)) < 0.06
+    """At most 60 ms of processor time beyond NumPy's own, or 40 % of that on a slow machine; best of five."""
+    code = (
+        "from time import process_time; a = process_time(); import numpy; b = process_time(); import lamina; "
+        "print(process_time() - b, b - a)"
+    )
+    times = [tuple(map(float, _run(code))) for _ in range(5)]
+    assert min(own for own, _ in times) < max(0.06, 0.4 * min(numpys for _, numpys in times))

@@ -77,7 +77,7 @@ def test_generators():
 
 @pytest.mark.parametrize("wrong", ["seed", 1.5, True, np.random])
 def test_generators_of_other_kinds_are_refused(wrong):
-    with pytest.raises(TypeError, match="rng must be a numpy.random.Generator, an int or None"):
+    with pytest.raises(TypeError, match=r"rng must be a numpy\.random\.Generator, an int or None"):
         init.normal(5, rng=wrong)
 
 

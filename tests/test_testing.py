@@ -22,7 +22,7 @@ def test_wrong_gradients_are_found():
 
 
 def test_missing_and_nan_gradients_are_found():
-    with pytest.raises(AssertionError, match="the gradient for argument 0 .* is 0, but"):
+    with pytest.raises(AssertionError, match=r"the gradient for argument 0 .* is 0, but"):
         check_gradients(lambda a, b: a.detach() + b, X, X)
     with pytest.raises(AssertionError, match="is nan, but"):
         check_gradients(lambda a: apply(lambda x: (x * 1, None), lambda dy, ctx: dy * np.nan, a), X)

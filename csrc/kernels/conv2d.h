@@ -26,6 +26,9 @@ void conv2d(const Conv2dShape& s, Algorithm algorithm, const T* x, const T* w, c
 template <class T>
 void conv2d_backward_input(const Conv2dShape& s, Algorithm algorithm, const T* dy, const T* w, T* dx) {
   if (is_depthwise(s) && algorithm != Algorithm::im2col) return conv2d_depthwise_backward_input(s, dy, w, dx);
+  // A vector across few input channels is mostly empty; the product of the textbook way has KH*KW times as many columns.
+  const bool few = s.C / s.groups <= kLanes<T> / 2 && s.KH * s.KW > 1;
+  if (algorithm == Algorithm::automatic && few) algorithm = Algorithm::im2col;
   if (choose_algorithm(s, algorithm) == Algorithm::im2col) return conv2d_im2col_backward_input(s, dy, w, dx);
   conv2d_direct_backward_input(s, dy, w, dx);
 }

@@ -28,7 +28,7 @@ void conv2d_depthwise(const Conv2dShape& s, const T* x, const T* w, const T* b, 
     const Index n = task / s.OH, oh = task % s.OH;
     for (Index ow = 0; ow < s.OW; ++ow) {
       T* out = y + (task * s.OW + ow) * s.C;
-      for_vectors<T>(0, s.C, [&](Index c, int lanes) {
+      for_vectors<T>(0, s.C, [&](Index c, int lanes) LAMINA_STEP {
         Vec<T> sum = b ? load_some(b + c, lanes) : splat(T(0));
         for (Index r = 0; r < s.KH; ++r) {
           const Index ih = oh * s.stride_h + r * s.dilation_h - s.top;
@@ -55,7 +55,7 @@ void conv2d_depthwise_backward_input(const Conv2dShape& s, const T* dy, const T*
     const Index n = task / s.H, ih = task % s.H;
     for (Index iw = 0; iw < s.W; ++iw) {
       T* out = dx + (task * s.W + iw) * s.C;
-      for_vectors<T>(0, s.C, [&](Index c, int lanes) {
+      for_vectors<T>(0, s.C, [&](Index c, int lanes) LAMINA_STEP {
         Vec<T> sum = splat(T(0));
         for (Index r = 0; r < s.KH; ++r) {
           const Index top = ih + s.top - r * s.dilation_h, oh = top / s.stride_h;
@@ -86,7 +86,7 @@ void conv2d_depthwise_backward_weight(const Conv2dShape& s, const T* dy, const T
     for (Index unit = chunk * units / chunks; unit < (chunk + 1) * units / chunks; ++unit) {
       const Index n = unit / s.OH, oh = unit % s.OH;
       const T* grad = dy + unit * s.OW * s.C;
-      for_vectors<T>(0, s.C, [&](Index c, int lanes) {
+      for_vectors<T>(0, s.C, [&](Index c, int lanes) LAMINA_STEP {
         Vec<T> sum = load_some(sums + taps * s.C + c, lanes);
         for (Index ow = 0; ow < s.OW; ++ow) sum += load_some(grad + ow * s.C + c, lanes);
         store_some(sums + taps * s.C + c, sum, lanes);

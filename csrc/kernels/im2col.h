@@ -13,26 +13,60 @@ namespace {
 
 constexpr Index kColBytes = 16 << 20;
 
+// The taps q of a kernel row that lie in the image, for the window that starts at column `left`.
+struct TapRange {
+  Index first, last;
+};
+LAMINA_INLINE TapRange taps_inside(const Conv2dShape& s, Index left) {
+  const Index d = s.dilation_w;
+  const Index first = left >= 0 ? 0 : least(s.KW, ceil_div(-left, d));
+  const Index last = left >= s.W ? 0 : least(s.KW, (s.W - 1 - left) / d + 1);
+  return {first, greatest(first, last)};
+}
+// Taps of one kernel row are one contiguous run, in the image as in the matrix.
+LAMINA_INLINE bool taps_contiguous(const Conv2dShape& s) { return s.dilation_w == 1 && s.groups == 1; }
+
 template <class T>
 void im2col_row(const Conv2dShape& s, Index C, const T* image, Index oh, T* col) {
   for (Index ow = 0; ow < s.OW; ++ow) {
     const Index left = ow * s.stride_w - s.left;
-    const bool whole = s.dilation_w == 1 && C == s.C && left >= 0 && left + s.KW <= s.W;
+    const TapRange taps = taps_inside(s, left);
     for (Index r = 0; r < s.KH; ++r, col += s.KW * C) {
       const Index ih = oh * s.stride_h + r * s.dilation_h - s.top;
       if (ih < 0 || ih >= s.H) {
         fill_zero(col, s.KW * C);
         continue;
       }
-      const T* row = image + ih * s.W * s.C;
-      if (whole) {
-        copy(row + left * s.C, col, s.KW * C);
-        continue;
+      const T* row = image + ih * s.W * s.C + left * s.C;
+      fill_zero(col, taps.first * C);
+      if (taps_contiguous(s)) {
+        copy(row + taps.first * C, col + taps.first * C, (taps.last - taps.first) * C);
+      } else {
+        for (Index q = taps.first; q < taps.last; ++q) copy(row + q * s.dilation_w * s.C, col + q * C, C);
       }
-      for (Index q = 0; q < s.KW; ++q) {
-        const Index iw = left + q * s.dilation_w;
-        if (iw < 0 || iw >= s.W) fill_zero(col + q * C, C);
-        else copy(row + iw * s.C, col + q * C, C);
+      fill_zero(col + taps.last * C, (s.KW - taps.last) * C);
+    }
+  }
+}
+
+template <class T>
+LAMINA_INLINE void add_to(const T* src, T* dst, Index n) {
+  for_vectors<T>(0, n, [&](Index i, int lanes) LAMINA_STEP { store_some(dst + i, load_some(dst + i, lanes) + load_some(src + i, lanes), lanes); });
+}
+
+template <class T>
+void col2im_row(const Conv2dShape& s, Index C, const T* col, Index oh, T* image) {
+  for (Index ow = 0; ow < s.OW; ++ow) {
+    const Index left = ow * s.stride_w - s.left;
+    const TapRange taps = taps_inside(s, left);
+    for (Index r = 0; r < s.KH; ++r, col += s.KW * C) {
+      const Index ih = oh * s.stride_h + r * s.dilation_h - s.top;
+      if (ih < 0 || ih >= s.H) continue;
+      T* row = image + ih * s.W * s.C + left * s.C;
+      if (taps_contiguous(s)) {
+        add_to(col + taps.first * C, row + taps.first * C, (taps.last - taps.first) * C);
+      } else {
+        for (Index q = taps.first; q < taps.last; ++q) add_to(col + q * C, row + q * s.dilation_w * s.C, C);
       }
     }
   }
@@ -47,24 +81,13 @@ void im2col(const Conv2dShape& s, Index group, Index n0, Index images, const T* 
   });
 }
 
+// Onto dx; an image is one task, for neighbouring windows write the same pixels.
 template <class T>
 void col2im(const Conv2dShape& s, Index group, Index n0, Index images, const T* col, T* dx) {
   const Index C = s.C / s.groups, K = s.KH * s.KW * C;
-  parallel_for(images, kByte * 3 * sizeof(T) * static_cast<double>(s.OH * s.OW * K), [&](Index image) {
-    const T* c = col + image * s.OH * s.OW * K;
-    T* base = dx + (n0 + image) * s.H * s.W * s.C + group * C;
-    for (Index oh = 0; oh < s.OH; ++oh) {
-      for (Index ow = 0; ow < s.OW; ++ow) {
-        for (Index r = 0; r < s.KH; ++r) {
-          for (Index q = 0; q < s.KW; ++q, c += C) {
-            const Index ih = oh * s.stride_h + r * s.dilation_h - s.top, iw = ow * s.stride_w + q * s.dilation_w - s.left;
-            if (ih < 0 || ih >= s.H || iw < 0 || iw >= s.W) continue;
-            T* out = base + (ih * s.W + iw) * s.C;
-            for_vectors<T>(0, C, [&](Index i, int n) { store_some(out + i, load_some(out + i, n) + load_some(c + i, n), n); });
-          }
-        }
-      }
-    }
+  parallel_for(images, kByte * 3 * sizeof(T) * static_cast<double>(s.OH * s.OW * K), [&](Index i) {
+    T* const image = dx + (n0 + i) * s.H * s.W * s.C + group * C;
+    for (Index oh = 0; oh < s.OH; ++oh) col2im_row(s, C, col + (i * s.OH + oh) * s.OW * K, oh, image);
   });
 }
 

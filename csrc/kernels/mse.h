@@ -11,7 +11,7 @@ T mean_squared_error(Index n, const T* x, const T* target) {
   Buffer partial(sizeof(double) * static_cast<std::size_t>(blocks));
   parallel_blocks(n, kElements, 2 * kByte * sizeof(T), [&](Index begin, Index end) {
     Vec<T> sum = splat(T(0));
-    for_vectors<T>(begin, end, [&](Index i, int lanes) {
+    for_vectors<T>(begin, end, [&](Index i, int lanes) LAMINA_STEP {
       const Vec<T> d = load_some(x + i, lanes) - load_some(target + i, lanes);
       sum += d * d;
     });

@@ -25,7 +25,7 @@ template <class T>
 void sgd_step(Index n, T* p, const T* g, T* v, double lr, double momentum, bool nesterov, double decay) {
   const Vec<T> rate = splat(static_cast<T>(lr)), mu = splat(static_cast<T>(momentum)), wd = splat(static_cast<T>(decay));
   parallel_blocks(n, kElements, 5 * kByte * sizeof(T), [&](Index begin, Index end) {
-    for_vectors<T>(begin, end, [&](Index i, int lanes) {
+    for_vectors<T>(begin, end, [&](Index i, int lanes) LAMINA_STEP {
       const Vec<T> old = load_some(p + i, lanes);
       const Vec<T> grad = load_some(g + i, lanes) + wd * old;
       Vec<T> step = grad;
@@ -49,7 +49,7 @@ void adam_step(Index n, T* p, const T* g, T* m, T* v, double lr, double beta1, d
   const Vec<T> rate = splat(static_cast<T>(lr / c1)), root = splat(static_cast<T>(1 / __builtin_sqrt(c2))), e = splat(static_cast<T>(eps));
   const Vec<T> coupled = splat(static_cast<T>(decoupled ? 0 : decay)), keep = splat(static_cast<T>(decoupled ? 1 - lr * decay : 1));
   parallel_blocks(n, kElements, 7 * kByte * sizeof(T), [&](Index begin, Index end) {
-    for_vectors<T>(begin, end, [&](Index i, int lanes) {
+    for_vectors<T>(begin, end, [&](Index i, int lanes) LAMINA_STEP {
       const Vec<T> old = load_some(p + i, lanes);
       const Vec<T> grad = load_some(g + i, lanes) + coupled * old;
       const Vec<T> mean = b1 * load_some(m + i, lanes) + a1 * grad;

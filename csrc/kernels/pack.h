@@ -7,7 +7,7 @@ namespace {
 
 template <class T>
 LAMINA_INLINE void copy(const T* src, T* dst, Index n) {
-  for_vectors<T>(0, n, [&](Index i, int lanes) { store_some(dst + i, load_some(src + i, lanes), lanes); });
+  for_vectors<T>(0, n, [&](Index i, int lanes) LAMINA_STEP { store_some(dst + i, load_some(src + i, lanes), lanes); });
 }
 // Butterfly step of a transpose: the even and odd groups of D lanes of a and b, interleaved.
 template <class T, int D, bool kHigh, int... I>
@@ -90,7 +90,7 @@ void pack_rows_k_major(MatrixView<T> a, const Tiles& tiles, Index depth, T* dst)
 
 template <class T>
 LAMINA_INLINE void fill_zero(T* dst, Index n) {
-  for_vectors<T>(0, n, [&](Index i, int lanes) { store_some(dst + i, splat(T(0)), lanes); });
+  for_vectors<T>(0, n, [&](Index i, int lanes) LAMINA_STEP { store_some(dst + i, splat(T(0)), lanes); });
 }
 
 }  // namespace

@@ -37,7 +37,7 @@ void lstm_cell(const CellShape& s, const T* x, const T* h, const T* c, const T* 
   cell_products(s, 4 * H, x, h, w_ih, w_hh, b, gates);
   parallel_for(s.N, 40 * kByte * sizeof(T) * static_cast<double>(H), [&](Index n) {
     T* a = gates + n * 4 * H;
-    for_vectors<T>(0, H, [&](Index j, int lanes) {
+    for_vectors<T>(0, H, [&](Index j, int lanes) LAMINA_STEP {
       const Vec<T> i = vsigmoid<T>(load_some(a + j, lanes)), f = vsigmoid<T>(load_some(a + H + j, lanes));
       const Vec<T> g = vtanh<T>(load_some(a + 2 * H + j, lanes)), o = vsigmoid<T>(load_some(a + 3 * H + j, lanes));
       const Vec<T> cell = f * load_some(c + n * H + j, lanes) + i * g;
@@ -60,7 +60,7 @@ void lstm_cell_backward(const CellShape& s, const T* dh_next, const T* dc_next, 
   parallel_for(s.N, 30 * kByte * sizeof(T) * static_cast<double>(H), [&](Index n) {
     const T* a = gates + n * 4 * H;
     T* d = da + n * 4 * H;
-    for_vectors<T>(0, H, [&](Index j, int lanes) {
+    for_vectors<T>(0, H, [&](Index j, int lanes) LAMINA_STEP {
       const Vec<T> one = splat(T(1));
       const Vec<T> i = load_some(a + j, lanes), f = load_some(a + H + j, lanes);
       const Vec<T> g = load_some(a + 2 * H + j, lanes), o = load_some(a + 3 * H + j, lanes);

@@ -15,13 +15,13 @@ void sum_rows(Index M, Index N, const T* x, T* out) {
   T* const sums = partial.as<T>();
   parallel_for(blocks, kByte * sizeof(T) * static_cast<double>(least(M, kSumRows) * N), [&](Index block) {
     T* row = sums + block * N;
-    for_vectors<T>(0, N, [&](Index j, int n) {
+    for_vectors<T>(0, N, [&](Index j, int n) LAMINA_STEP {
       Vec<T> sum = splat(T(0));
       for (Index i = block * kSumRows; i < least(M, (block + 1) * kSumRows); ++i) sum += load_some(x + i * N + j, n);
       store_some(row + j, sum, n);
     });
   });
-  for_vectors<T>(0, N, [&](Index j, int n) {
+  for_vectors<T>(0, N, [&](Index j, int n) LAMINA_STEP {
     Vec<T> sum = load_some(sums + j, n);
     for (Index b = 1; b < blocks; ++b) sum += load_some(sums + b * N + j, n);
     store_some(out + j, sum, n);

@@ -54,7 +54,7 @@ LAMINA_INLINE T exp_row(const T* x, T max, Index N, T* y) {
 
 template <class T>
 LAMINA_INLINE void divide_row(T* y, Index N, T divisor) {
-  for_vectors<T>(0, N, [&](Index j, int n) { store_some(y + j, load_some(y + j, n) / splat(divisor), n); });
+  for_vectors<T>(0, N, [&](Index j, int n) LAMINA_STEP { store_some(y + j, load_some(y + j, n) / splat(divisor), n); });
 }
 
 template <class T>
@@ -72,7 +72,7 @@ void softmax(Index M, Index N, const T* x, T* y) {
 template <class T>
 LAMINA_INLINE T row_dot(const T* a, const T* b, Index N) {
   Vec<T> sum = splat(T(0));
-  for_vectors<T>(0, N, [&](Index j, int n) { sum += load_some(a + j, n) * load_some(b + j, n); });
+  for_vectors<T>(0, N, [&](Index j, int n) LAMINA_STEP { sum += load_some(a + j, n) * load_some(b + j, n); });
   return hsum<T>(sum);
 }
 
@@ -81,7 +81,7 @@ void softmax_backward(Index M, Index N, const T* dy, const T* y, T* dx) {
   for_rows<T>(M, N, [&](Index i) {
     const T *d = dy + i * N, *p = y + i * N;
     const Vec<T> dot = splat(row_dot(d, p, N));
-    for_vectors<T>(0, N, [&](Index j, int n) { store_some(dx + i * N + j, load_some(p + j, n) * (load_some(d + j, n) - dot), n); });
+    for_vectors<T>(0, N, [&](Index j, int n) LAMINA_STEP { store_some(dx + i * N + j, load_some(p + j, n) * (load_some(d + j, n) - dot), n); });
   });
 }
 
@@ -90,7 +90,7 @@ void log_softmax(Index M, Index N, const T* x, T* y) {
   for_rows<T>(M, N, [&](Index i) {
     const T max = row_max(x + i * N, N);
     const T log_sum = natural_log(exp_row(x + i * N, max, N, y + i * N));
-    for_vectors<T>(0, N, [&](Index j, int n) {
+    for_vectors<T>(0, N, [&](Index j, int n) LAMINA_STEP {
       store_some(y + i * N + j, (load_some(x + i * N + j, n) - splat(max)) - splat(log_sum), n);
     });
   });
@@ -100,9 +100,9 @@ template <class T>
 void log_softmax_backward(Index M, Index N, const T* dy, const T* y, T* dx) {
   for_rows<T>(M, N, [&](Index i) {
     Vec<T> sum = splat(T(0));
-    for_vectors<T>(0, N, [&](Index j, int n) { sum += load_some(dy + i * N + j, n); });
+    for_vectors<T>(0, N, [&](Index j, int n) LAMINA_STEP { sum += load_some(dy + i * N + j, n); });
     const Vec<T> total = splat(hsum<T>(sum));
-    for_vectors<T>(0, N, [&](Index j, int n) {
+    for_vectors<T>(0, N, [&](Index j, int n) LAMINA_STEP {
       store_some(dx + i * N + j, load_some(dy + i * N + j, n) - vexp<T>(load_some(y + i * N + j, n)) * total, n);
     });
   });
@@ -123,7 +123,7 @@ template <class T>
 void softmax_cross_entropy_backward(Index M, Index N, const T* dloss, const T* probabilities, const std::int64_t* labels, T* dx) {
   for_rows<T>(M, N, [&](Index i) {
     const Vec<T> scale = splat(dloss[i]);
-    for_vectors<T>(0, N, [&](Index j, int n) { store_some(dx + i * N + j, scale * load_some(probabilities + i * N + j, n), n); });
+    for_vectors<T>(0, N, [&](Index j, int n) LAMINA_STEP { store_some(dx + i * N + j, scale * load_some(probabilities + i * N + j, n), n); });
     dx[i * N + labels[i]] -= dloss[i];
   });
 }

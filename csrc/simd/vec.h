@@ -3,11 +3,12 @@
 #pragma once
 #include "common/types.h"
 
-#if defined(__AVX512F__)
+#if defined(__AVX2__)
 #include <immintrin.h>
 #endif
 
 #define LAMINA_INLINE inline __attribute__((always_inline))
+#define LAMINA_STEP __attribute__((always_inline))  // of a lambda that is called for whole vectors and for the rest
 #define LAMINA_UNROLL _Pragma("GCC unroll 32")
 
 namespace lamina {

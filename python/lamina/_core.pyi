@@ -11,154 +11,154 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-Array = npt.NDArray[np.floating[Any]]
-Pair = tuple[int, int]
-Sides = tuple[int, int, int, int]  # top, bottom, left, right
+_Array = npt.NDArray[np.floating[Any]]
+_Pair = tuple[int, int]
+_Sides = tuple[int, int, int, int]  # top, bottom, left, right
 
 # gemm -------------------------------------------------------------------------------------------------
-def gemm(a: Array, b: Array, bias: Array | None = None) -> Array:
+def gemm(a: _Array, b: _Array, bias: _Array | None = None) -> _Array:
     """(M,K) times (K,N), plus bias (N,) on each row."""
 
-def bias_backward(dy: Array) -> Array:
+def bias_backward(dy: _Array) -> _Array:
     """Column sums of dy (M,N): the gradient of a bias, (N,)."""
 
 # conv -------------------------------------------------------------------------------------------------
 def conv2d(
-    x: Array,
-    w: Array,
-    b: Array | None,
-    stride: Pair,
-    padding: Sides,
-    dilation: Pair,
+    x: _Array,
+    w: _Array,
+    b: _Array | None,
+    stride: _Pair,
+    padding: _Sides,
+    dilation: _Pair,
     groups: int,
     algorithm: str = "auto",
-) -> Array:
+) -> _Array:
     """x (N,H,W,C), w (O,KH,KW,C/groups), b (O,) -> y (N,OH,OW,O). algorithm: "auto" | "im2col" | "direct"."""
 
 def conv2d_backward_input(
-    dy: Array,
-    w: Array,
-    input_size: Pair,
-    stride: Pair,
-    padding: Sides,
-    dilation: Pair,
+    dy: _Array,
+    w: _Array,
+    input_size: _Pair,
+    stride: _Pair,
+    padding: _Sides,
+    dilation: _Pair,
     groups: int,
     algorithm: str = "auto",
-) -> Array:
+) -> _Array:
     """dy (N,OH,OW,O), input_size (H,W) -> dx (N,H,W,C)."""
 
 def conv2d_backward_weight(
-    dy: Array,
-    x: Array,
-    kernel_size: Pair,
-    stride: Pair,
-    padding: Sides,
-    dilation: Pair,
+    dy: _Array,
+    x: _Array,
+    kernel_size: _Pair,
+    stride: _Pair,
+    padding: _Sides,
+    dilation: _Pair,
     groups: int,
     algorithm: str = "auto",
-) -> tuple[Array, Array]:
+) -> tuple[_Array, _Array]:
     """-> dw (O,KH,KW,C/groups), db (O,)."""
 
 # pool -------------------------------------------------------------------------------------------------
 def max_pool2d(
-    x: Array, kernel_size: Pair, stride: Pair, padding: Sides, output_size: Pair
-) -> tuple[Array, npt.NDArray[Any]]:
+    x: _Array, kernel_size: _Pair, stride: _Pair, padding: _Sides, output_size: _Pair
+) -> tuple[_Array, npt.NDArray[Any]]:
     """x (N,H,W,C) -> y (N,OH,OW,C) and argmax, the offset kh*KW+kw inside the window of the first greatest
     element: uint8 where KH*KW <= 256, else int32. Padding is never chosen; the first NaN wins."""
 
 def max_pool2d_backward(
-    dy: Array, argmax: npt.NDArray[Any], input_size: Pair, kernel_size: Pair, stride: Pair, padding: Sides
-) -> Array: ...
+    dy: _Array, argmax: npt.NDArray[Any], input_size: _Pair, kernel_size: _Pair, stride: _Pair, padding: _Sides
+) -> _Array: ...
 def avg_pool2d(
-    x: Array, kernel_size: Pair, stride: Pair, padding: Sides, output_size: Pair, count_include_pad: bool
-) -> Array:
+    x: _Array, kernel_size: _Pair, stride: _Pair, padding: _Sides, output_size: _Pair, count_include_pad: bool
+) -> _Array:
     """Mean over the window. The divisor counts the padding if count_include_pad, but never what a window
     reaches beyond the padding (ceil_mode)."""
 
 def avg_pool2d_backward(
-    dy: Array, input_size: Pair, kernel_size: Pair, stride: Pair, padding: Sides, count_include_pad: bool
-) -> Array: ...
+    dy: _Array, input_size: _Pair, kernel_size: _Pair, stride: _Pair, padding: _Sides, count_include_pad: bool
+) -> _Array: ...
 
 # recurrent --------------------------------------------------------------------------------------------
 def lstm_cell(
-    x: Array, h: Array, c: Array, w_ih: Array, w_hh: Array, b: Array
-) -> tuple[Array, Array, Array]:
+    x: _Array, h: _Array, c: _Array, w_ih: _Array, w_hh: _Array, b: _Array
+) -> tuple[_Array, _Array, _Array]:
     """One step. x (N,D), h and c (N,H), w_ih (4H,D), w_hh (4H,H), b (4H,), rows i, f, g, o
     -> next h (N,H), next c (N,H), gates (N,4H) after their activations (kept for backward)."""
 
 def lstm_cell_backward(
-    dh_next: Array,
-    dc_next: Array,
-    x: Array,
-    h: Array,
-    c: Array,
-    w_ih: Array,
-    w_hh: Array,
-    c_next: Array,
-    gates: Array,
-) -> tuple[Array, Array, Array, Array, Array, Array]:
+    dh_next: _Array,
+    dc_next: _Array,
+    x: _Array,
+    h: _Array,
+    c: _Array,
+    w_ih: _Array,
+    w_hh: _Array,
+    c_next: _Array,
+    gates: _Array,
+) -> tuple[_Array, _Array, _Array, _Array, _Array, _Array]:
     """-> dx, dh, dc, dw_ih, dw_hh, db."""
 
-def rnn_cell(x: Array, h: Array, w_ih: Array, w_hh: Array, b: Array) -> Array:
+def rnn_cell(x: _Array, h: _Array, w_ih: _Array, w_hh: _Array, b: _Array) -> _Array:
     """tanh(x w_ih^T + h w_hh^T + b): x (N,D), h (N,H), w_ih (H,D), w_hh (H,H), b (H,) -> next h (N,H)."""
 
 def rnn_cell_backward(
-    dh_next: Array, x: Array, h: Array, w_ih: Array, w_hh: Array, h_next: Array
-) -> tuple[Array, Array, Array, Array, Array]:
+    dh_next: _Array, x: _Array, h: _Array, w_ih: _Array, w_hh: _Array, h_next: _Array
+) -> tuple[_Array, _Array, _Array, _Array, _Array]:
     """-> dx, dh, dw_ih, dw_hh, db."""
 
 # activations (any shape) ------------------------------------------------------------------------------
-def relu(x: Array) -> Array:
+def relu(x: _Array) -> _Array:
     """max(x, 0); NaN stays NaN."""
 
-def relu_backward(dy: Array, y: Array) -> Array:
+def relu_backward(dy: _Array, y: _Array) -> _Array:
     """dy where not y <= 0, else 0."""
 
-def sigmoid(x: Array) -> Array: ...
-def sigmoid_backward(dy: Array, y: Array) -> Array: ...
-def tanh(x: Array) -> Array: ...
-def tanh_backward(dy: Array, y: Array) -> Array: ...
-def softmax(x: Array) -> Array:
+def sigmoid(x: _Array) -> _Array: ...
+def sigmoid_backward(dy: _Array, y: _Array) -> _Array: ...
+def tanh(x: _Array) -> _Array: ...
+def tanh_backward(dy: _Array, y: _Array) -> _Array: ...
+def softmax(x: _Array) -> _Array:
     """Over the rows of x (M,N)."""
 
-def softmax_backward(dy: Array, y: Array) -> Array: ...
-def log_softmax(x: Array) -> Array:
+def softmax_backward(dy: _Array, y: _Array) -> _Array: ...
+def log_softmax(x: _Array) -> _Array:
     """Over the rows of x (M,N)."""
 
-def log_softmax_backward(dy: Array, y: Array) -> Array: ...
+def log_softmax_backward(dy: _Array, y: _Array) -> _Array: ...
 
 # losses -----------------------------------------------------------------------------------------------
-def softmax_cross_entropy(x: Array, labels: npt.NDArray[np.int64]) -> tuple[Array, Array]:
+def softmax_cross_entropy(x: _Array, labels: npt.NDArray[np.int64]) -> tuple[_Array, _Array]:
     """Logits x (M,N), labels (M,) in 0..N-1 -> losses (M,) and probabilities (M,N) (kept for backward).
     A label out of range raises ValueError."""
 
 def softmax_cross_entropy_backward(
-    dloss: Array, probabilities: Array, labels: npt.NDArray[np.int64]
-) -> Array:
+    dloss: _Array, probabilities: _Array, labels: npt.NDArray[np.int64]
+) -> _Array:
     """dloss (M,) -> dx (M,N)."""
 
-def mean_squared_error(x: Array, target: Array) -> Array:
+def mean_squared_error(x: _Array, target: _Array) -> _Array:
     """mean((x - target)^2), shape (). Both of one shape."""
 
-def mean_squared_error_backward(dloss: float, x: Array, target: Array) -> Array: ...
+def mean_squared_error_backward(dloss: float, x: _Array, target: _Array) -> _Array: ...
 
 # topk -------------------------------------------------------------------------------------------------
-def topk(x: Array, k: int) -> tuple[Array, npt.NDArray[np.int64]]:
+def topk(x: _Array, k: int) -> tuple[_Array, npt.NDArray[np.int64]]:
     """The k greatest of each row of x (M,N), in falling order -> values (M,k), indices (M,k).
     Ties go to the lowest index; NaN counts as greater than every number."""
 
 # optim (in place, 1-D arrays of one length) -----------------------------------------------------------
 def sgd_step(
-    p: Array, g: Array, v: Array | None, lr: float, momentum: float, nesterov: bool, weight_decay: float
+    p: _Array, g: _Array, v: _Array | None, lr: float, momentum: float, nesterov: bool, weight_decay: float
 ) -> None:
     """g += weight_decay p; v = momentum v + g; p -= lr (g + momentum v if nesterov else v).
     v is None exactly where momentum is 0; g itself is left as it was."""
 
 def adam_step(
-    p: Array,
-    g: Array,
-    m: Array,
-    v: Array,
+    p: _Array,
+    g: _Array,
+    m: _Array,
+    v: _Array,
     lr: float,
     beta1: float,
     beta2: float,

@@ -170,7 +170,7 @@ def accumulate(leaf: Any, g: Array) -> None:
         np.copyto(leaf._grad_view, g)
         leaf.grad = leaf._grad_view
     else:  # a copy: `g` may be shared with other leaves
-        leaf.grad = np.array(g, dtype=leaf.data.dtype)
+        leaf.grad = np.array(g, leaf.data.dtype, order="C")
 
 
 def edges_of(inputs: Sequence[Any]) -> list[Edge | None]:

@@ -6,7 +6,7 @@ that reach one output, in or KH KW I, and fan_out the outputs that one input rea
 """
 
 import math
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -15,10 +15,10 @@ from lamina import config
 
 Array = npt.NDArray[Any]
 Shape = int | tuple[int, ...]
-Rng = np.random.Generator | int | None
+Rng: TypeAlias = "np.random.Generator | int | None"  # a string: numpy.random is slow to import
 
 
-def generator(rng: Rng = None) -> np.random.Generator:
+def generator(rng: Rng = None) -> "np.random.Generator":
     """The generator that `rng` stands for. TypeError for anything else."""
     if rng is None:
         return config.rng()

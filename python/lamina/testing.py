@@ -86,7 +86,7 @@ def _compare(what: str, found: Array | None, expected: Array, rtol: float, atol:
 def check_layer(
     layer: Module, x: npt.ArrayLike, *, gradients: bool = True, rtol: float = 1e-6, atol: float = 1e-7
 ) -> None:
-    """Check that a layer does what every layer should. x (N, ...) is a small batch, N >= 2; its floats are used.
+    """Check that a layer does what every layer should. x (N, ...) is a small batch, N >= 2.
 
     In evaluation mode: the same result twice, results for a sample that do not depend on the others in the
     batch, float64 where the parameters are float64, the same result for a non-contiguous x, an empty batch

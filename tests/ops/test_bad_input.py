@@ -9,7 +9,8 @@ import pytest
 from lamina import ops
 from tests.ops.cases import ALL, CASES, OPS
 
-pytestmark = pytest.mark.usefixtures("machine")
+# The arguments are checked before any backend sees them; the results below come from every machine.
+MACHINES = pytest.mark.usefixtures("machine")
 
 
 def f(*shape, dtype=np.float32):
@@ -398,6 +399,7 @@ _ONE_EACH = {
 }
 
 
+@MACHINES
 @pytest.mark.parametrize("unusual", UNUSUAL)
 @pytest.mark.parametrize("op", _ONE_EACH)
 def test_unusual_memory_gives_the_same(op, unusual):
@@ -416,6 +418,7 @@ def test_unusual_memory_gives_the_same(op, unusual):
         np.testing.assert_allclose(found, right, rtol=1e-5, atol=1e-5)
 
 
+@MACHINES
 @pytest.mark.parametrize("op", _ONE_EACH)
 def test_broadcast_views(op):
     """Arrays whose strides are 0."""
@@ -435,6 +438,7 @@ def test_broadcast_views(op):
         np.testing.assert_allclose(found, wanted, rtol=1e-6)
 
 
+@MACHINES
 @pytest.mark.parametrize("shape", [(1, 5), (5, 1), (1, 1)])
 def test_gemm_with_strides_that_mean_nothing(shape):
     """Along an axis of one element a stride may be anything."""
@@ -445,6 +449,7 @@ def test_gemm_with_strides_that_mean_nothing(shape):
     np.testing.assert_array_equal(ops.gemm(a, b)[0], np.array(a) @ b)
 
 
+@MACHINES
 @pytest.mark.parametrize("case", [c for c in ALL if not c.variant], ids=lambda case: case.id)
 def test_outputs_are_new_and_inputs_unchanged(case):
     arrays = case.arrays(np.float32, "normal")
@@ -470,6 +475,7 @@ def test_outputs_are_new_and_inputs_unchanged(case):
         assert not any(np.shares_memory(out, other) for other in [*given, *produced[:i]])
 
 
+@MACHINES
 @pytest.mark.parametrize("kind", ["int8", "uint8", "int16", "uint64", ">i4"])
 def test_labels_of_any_integer_type(kind):
     x = np.arange(12, dtype=np.float32).reshape(3, 4)
@@ -478,6 +484,7 @@ def test_labels_of_any_integer_type(kind):
     np.testing.assert_array_equal(losses, right)
 
 
+@MACHINES
 def test_labels_with_strides():
     x = np.arange(12, dtype=np.float32).reshape(3, 4)
     labels = np.array([0, 9, 3, 9, 1])[::2]
@@ -485,11 +492,13 @@ def test_labels_with_strides():
     np.testing.assert_array_equal(ops.softmax_cross_entropy(x, labels)[0], right)
 
 
+@MACHINES
 def test_numpy_integers_are_ints():
     y, _ = ops.conv2d(X, W, stride=np.int64(2), padding=(np.int32(1), np.uint8(1)), groups=np.int8(1))
     assert y.shape == (8, 14, 14, 16)
 
 
+@MACHINES
 def test_scalars_count_as_arrays():
     assert ops.relu(np.float32(-1))[0] == 0
     assert ops.mean_squared_error(np.float64(3), np.float64(1))[0] == 4

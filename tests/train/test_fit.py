@@ -303,3 +303,28 @@ def test_bar_on_a_terminal(capfd, monkeypatch):
     assert len(out.splitlines()) == 3
     fit(verbose=2)
     assert capfd.readouterr().err == ""
+
+
+def test_same_weights_whatever_the_threads(isa):
+    data = lm.datasets.digits()
+    seen = set()
+    for threads in (1, 2, 3):
+        lm.set_num_threads(threads)
+        lm.manual_seed(0)
+        model = nn.Sequential(
+            nn.Conv2d(1, 8, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(128, 10)
+        )
+        history = lm.fit(
+            model,
+            data.x_train[:640],
+            data.y_train[:640],
+            loss=nn.CrossEntropyLoss(),
+            optimizer=optim.Adam(model.parameters(), 3e-3),
+            epochs=2,
+            batch_size=48,
+            seed=0,
+            verbose=0,
+        )
+        assert history["loss"][1] < history["loss"][0]
+        seen.add(b"".join(p.data.tobytes() for p in model.parameters()) + repr(history).encode())
+    assert len(seen) == 1

@@ -22,9 +22,11 @@ def name_layer(error: Exception, module: Any) -> None:
         op, colon, text = error.args[0].partition(": ")
         if not colon or op not in _OPS:
             return
-        for pattern, name in _NAMES:
-            text = pattern.sub(name, text)
-        message, path = f"{type(module).__name__}: {text}", ""
+        message, path = error.args[0], ""
+        if type(module).__module__.startswith("lamina."):  # a layer around one op; others may call several
+            for pattern, name in _NAMES:
+                text = pattern.sub(name, text)
+            message = f"{type(module).__name__}: {text}"
     else:
         message, path, inner = trail
         name = next((name for name, member in module._members() if member is inner), "?")

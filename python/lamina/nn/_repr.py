@@ -1,6 +1,5 @@
 """How modules print: the call that makes them, or the modules inside."""
 
-import inspect
 from typing import Any
 
 
@@ -16,6 +15,8 @@ def represent(module: Any) -> str:
 
 def _arguments(module: Any) -> list[str]:
     """The arguments of the constructor that are no defaults. Layers keep each under its own name."""
+    import inspect  # slow to import, and only needed here
+
     found = []
     for name, parameter in inspect.signature(type(module)).parameters.items():
         if name == "rng" or not hasattr(module, name):

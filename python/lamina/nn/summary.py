@@ -1,8 +1,7 @@
 """`Module.summary`: every volume on the way, with the parameters and the multiply-adds of each layer."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -11,8 +10,7 @@ from lamina.autograd import no_grad
 watchers: list[Callable[[Any, Any, Any], None]] = []  # each is called with (module, x, y) after every call
 
 
-@dataclass(frozen=True)
-class Row:
+class Row(NamedTuple):
     """One call of a layer. Shapes are those of one sample."""
 
     name: str
@@ -28,8 +26,7 @@ class Row:
         return f"{_volume(self.x_shape)} -> {_volume(self.y_shape)}"
 
 
-@dataclass(frozen=True, repr=False)
-class Summary:
+class Summary(NamedTuple):
     """The layers of a module in the order of their calls, and the totals. `str()` makes the table."""
 
     rows: tuple[Row, ...]

@@ -26,7 +26,7 @@ def sigmoid(x: Array) -> Array:
 
 def sigmoid_backward(dy: Array, y: Array) -> Array:
     """-> dy y (1 - y)."""
-    return np.asarray(dy * y * (1 - y))
+    return np.asarray(dy * y * (y.dtype.type(1) - y))
 
 
 def tanh(x: Array) -> Array:
@@ -36,7 +36,7 @@ def tanh(x: Array) -> Array:
 
 def tanh_backward(dy: Array, y: Array) -> Array:
     """-> dy (1 - y^2)."""
-    return np.asarray(dy * (1 - y * y))
+    return np.asarray(dy * (y.dtype.type(1) - y * y))
 
 
 def shift_by_max(x: Array) -> Array:

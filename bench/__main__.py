@@ -1,0 +1,67 @@
+"""`python bench`: the compiled kernels against NumPy's, whole training steps, and an epoch of LeNet-5."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import options as command_line
+
+
+def main() -> int:
+    options = command_line.parse()
+    stem = Path("bench-results", time.strftime("%Y-%m-%d-%H%M%S"))
+    options.json = options.json or stem.with_suffix(".json")
+    options.picture = options.picture or options.json.with_suffix(".png")
+    if options.threads and len(options.threads) > 1:
+        return _one_process_each(options)
+    threads = options.threads[0] if options.threads else command_line.processors()
+    # BLAS libraries and OpenMP read these once, when they are loaded.
+    for library in ("OMP", "OPENBLAS", "MKL", "BLIS", "VECLIB_MAXIMUM", "NUMEXPR"):
+        os.environ[f"{library}_NUM_THREADS"] = str(threads)
+    import session
+
+    return session.run(options, threads)
+
+
+def _one_process_each(options) -> int:
+    """Each number of threads in a process of its own; then the results in one file and one picture."""
+    worst, merged = 0, None
+    with tempfile.TemporaryDirectory() as folder:
+        for threads in options.threads:
+            path = Path(folder, f"{threads}.json")
+            print(f"\n===== {threads} thread{'s' if threads > 1 else ''} =====", flush=True)
+            command = [sys.executable, str(Path(__file__).parent), *_arguments(options)]
+            command += ["--threads", str(threads), "--json", str(path), "--part"]
+            code = subprocess.run(command).returncode
+            worst = max(worst, code)
+            if not path.exists():
+                return worst
+            part = json.loads(path.read_text())
+            if merged is None:
+                merged = part
+            else:
+                for section in ("runs", "rows", "epochs"):
+                    merged[section] += part[section]
+    import report
+
+    report.write(merged, options.json, options.picture)
+    return worst
+
+
+def _arguments(options) -> list[str]:
+    """The options that the processes share, as they would be typed."""
+    given = [*options.cases, "--seconds", str(options.seconds), "--epochs", str(options.epochs)]
+    given += ["--quick"] if options.quick else []
+    given += ["--isa", ",".join(options.isa)] if options.isa else []
+    given += ["--dist", str(options.dist)] if options.dist else []
+    for name, python in options.against.items():
+        given += ["--against", f"{name}={python}"]
+    return given
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,60 @@
+"""The kernels that are timed: one builder per op, its shapes in `../shapes/<op>.txt`."""
+
+import inspect
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cases import activations, conv, gemm, losses, optim, pool, recurrent, topk
+from cases.case import Case
+
+SHAPES = Path(__file__).parents[1] / "shapes"
+
+BUILDERS: dict[str, Callable[..., Case]] = {
+    "gemm": gemm.gemm,
+    "conv2d": conv.conv2d,
+    "max_pool2d": pool.max_pool2d,
+    "avg_pool2d": pool.avg_pool2d,
+    "lstm_cell": recurrent.lstm_cell,
+    "rnn_cell": recurrent.rnn_cell,
+    "relu": activations.relu,
+    "sigmoid": activations.sigmoid,
+    "tanh": activations.tanh,
+    "softmax": activations.softmax,
+    "log_softmax": activations.log_softmax,
+    "softmax_cross_entropy": losses.softmax_cross_entropy,
+    "mean_squared_error": losses.mean_squared_error,
+    "topk": topk.topk,
+    "sgd_step": optim.sgd_step,
+    "adam_step": optim.adam_step,
+}
+
+
+def shapes(op: str, quick: bool) -> list[dict[str, Any]]:
+    """The lines of `shapes/<op>.txt` as keyword arguments; those marked `quick`, or all.
+
+    Raises ValueError, with the line, for a word that the builder of the op does not take.
+    """
+    known = inspect.signature(BUILDERS[op]).parameters
+    found = []
+    for number, line in enumerate((SHAPES / f"{op}.txt").read_text().splitlines(), 1):
+        words = line.partition("#")[0].split()
+        marked = "quick" in words
+        arguments: dict[str, Any] = {}
+        for word in words:
+            name, equals, value = word.partition("=")
+            if word != "quick" and (not equals or name not in known or name == "rng"):
+                raise ValueError(f"shapes/{op}.txt, line {number}: {word!r} is not a size or option of {op}")
+            if equals:
+                arguments[name] = int(value) if value.isdecimal() else value
+        if arguments and (marked or not quick):
+            found.append(arguments)
+    return found
+
+
+def build(op: str, quick: bool) -> Iterator[Case]:
+    """The cases of an op, one at a time, with the same random numbers in every run."""
+    for arguments in shapes(op, quick):
+        yield BUILDERS[op](np.random.default_rng(0), **arguments)

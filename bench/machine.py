@@ -1,0 +1,89 @@
+"""What the numbers were taken on: processor, libraries, the peak of multiply-adds and the memory bandwidth."""
+
+import os
+import platform
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import lamina as lm
+from lamina import config
+
+
+def describe(threads: int) -> dict[str, Any]:
+    """The machine and the software on it."""
+    info = lm.build_info()
+    return {
+        "date": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "cpu": processor(),
+        "processors": os.cpu_count(),
+        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "load": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "blas": blas(),
+        "blas_processors": busy_processors(),
+        "lamina": lm.__version__,
+        "compiler": info.get("compiler", "unknown"),
+        "openmp": info.get("openmp"),
+        "threads": threads,
+    }
+
+
+def processor() -> str:
+    """Model name."""
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text().splitlines():
+            if line.startswith(("model name", "Model")):
+                return line.partition(":")[2].strip()
+    if platform.system() == "Darwin":
+        command = ["sysctl", "-n", "machdep.cpu.brand_string"]
+        return subprocess.run(command, capture_output=True, text=True).stdout.strip()
+    return platform.processor() or platform.machine()
+
+
+def blas() -> str:
+    """The library behind NumPy's matrix products."""
+    try:
+        found = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
+        return f"{found['name']} {found['version']}"
+    except (TypeError, KeyError):  # NumPy before 1.26
+        found = getattr(np.__config__, "blas_opt_info", {}) or getattr(np.__config__, "blas_ilp64_opt_info", {})
+        return ", ".join(found.get("libraries", ["unknown"]))
+
+
+def busy_processors() -> float:
+    """Processors that one of NumPy's matrix products keeps busy: what its thread count really is."""
+    a = np.ones((1024, 1024), np.float32)
+    a @ a
+    wall, cpu = time.perf_counter(), time.process_time()
+    for _ in range(3):
+        a @ a
+    return round((time.process_time() - cpu) / (time.perf_counter() - wall), 2)
+
+
+def peaks(seconds: float) -> dict[str, float]:
+    """Of the active instruction set and threads: multiply-adds in registers, reading from memory."""
+    core = config.backend()
+    return {
+        "gflops": core.measure_peak("float32", seconds),
+        "gbytes": core.measure_bandwidth(seconds),
+    }
+
+
+def lines(info: dict[str, Any]) -> list[str]:
+    """`describe` for people."""
+    threads = f"{info['threads']} thread{'s' if info['threads'] > 1 else ''}"
+    found = [
+        f"{info['cpu']}, {info['processors']} processors, {info['system']}",
+        f"lamina {info['lamina']} ({info['compiler']}, {'OpenMP' if info['openmp'] else 'no OpenMP'}), {threads}",
+        f"NumPy {info['numpy']} on {info['blas']}, {threads} "
+        f"({info['blas_processors']} processors busy in a product), Python {info['python']}",
+    ]
+    if info["load"] is not None and info["load"] > 0.5:
+        found.append(f"this machine is busy (load {info['load']}): the times will be rough")
+    return found
