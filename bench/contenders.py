@@ -70,6 +70,7 @@ class Rivals:
                         jobs[name] = job
             except Dropped as reason:
                 self.lost(peer, reason)
+                jobs = {name: job for name, job in jobs.items() if job.peer is not peer}
         return jobs
 
     def lost(self, peer: Peer, reason: Dropped) -> None:

@@ -93,7 +93,7 @@ class Peer:
             self._process.stdin.write(json.dumps(request) + "\n")
             self._process.stdin.flush()
             line = self._process.stdout.readline()
-        except OSError:
+        except (OSError, ValueError):  # a broken pipe, or one that is closed
             line = ""
         finally:
             timed_out = not timer.is_alive()

@@ -1,0 +1,36 @@
+"""lamina itself in a process of its own: for the memory that a training run takes."""
+
+import sys
+import time
+from typing import Any
+
+import numpy as np
+
+import lamina as lm
+from epoch import train
+from peers.worker import Arrays, Epoch, serve
+from training import NETWORKS, Trainer
+
+VARIANTS = {"epoch": [""]}
+
+
+def prepare(spec: dict[str, Any], a: Arrays, variant: str) -> Epoch:
+    trainer = Trainer(NETWORKS["lenet5"], spec["lr"])
+    white = np.float32(spec["white"])
+    x, x_test = (np.divide(a[name], white, dtype=np.float32) for name in ("x", "x_test"))
+    orders = iter(a["orders"])
+
+    def one() -> float:
+        start = time.perf_counter()
+        train(trainer, x, a["y"], next(orders), "lamina")
+        return time.perf_counter() - start
+
+    def accuracy() -> float:
+        return float(np.mean(trainer.model.predict(x_test).argmax(axis=1) == a["y_test"]))
+
+    return Epoch(one, accuracy)
+
+
+if __name__ == "__main__":
+    lm.set_num_threads(int(sys.argv[1]))
+    serve(lm.__version__, VARIANTS, prepare)

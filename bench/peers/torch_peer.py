@@ -1,0 +1,245 @@
+"""PyTorch: in its default layout (NCHW) and in channels_last, in training also with the fused Adam."""
+
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from peers.worker import Arrays, Epoch, Job, Unsupported, serve
+
+VARIANTS = {
+    "kernels": ["", "channels_last"],
+    "training": ["", "channels_last", "channels_last fused"],
+    "epoch": ["", "channels_last", "channels_last fused"],
+}
+Tensor = torch.Tensor
+
+
+def image(x: np.ndarray, last: bool) -> Tensor:
+    """NHWC, or OHWI, in the shape that PyTorch wants and the layout asked for."""
+    t = torch.from_numpy(x).permute(0, 3, 1, 2)
+    return t.contiguous(memory_format=torch.channels_last if last else torch.contiguous_format)
+
+
+def back(t: Tensor) -> np.ndarray:
+    """As `image` got it; other tensors as they are."""
+    t = t.detach()
+    return (t.permute(0, 2, 3, 1) if t.ndim == 4 else t).contiguous().numpy()
+
+
+def kernel(spec: dict[str, Any], a: Arrays, variant: str) -> Job:
+    """One op, forward or forward + backward."""
+    op, options, last = spec["op"], spec["options"], variant == "channels_last"
+    if last and op not in ("conv2d", "max_pool2d", "avg_pool2d"):
+        raise Unsupported(f"{op} has no layout")
+    images = {name for name in a if a[name].ndim == 4}
+    t = {name: image(x, last) if name in images else torch.from_numpy(x) for name, x in a.items()}
+    call, inputs, dys, names = _OPS.get(op, _unknown)(t, options)
+
+    def forward() -> Any:
+        with torch.inference_mode():
+            return call()
+
+    def both() -> Any:
+        y = call()
+        ys = y if isinstance(y, tuple) else (y,)
+        return *ys, *torch.autograd.grad(ys, inputs, dys)
+
+    if spec["pass"] == "forward + backward":
+        for tensor in inputs:
+            tensor.requires_grad_()
+    run = forward if spec["pass"] == "forward" else both
+
+    def outputs() -> Arrays:
+        found = run()
+        return {
+            name: back(y)
+            for name, y in zip(names, found if isinstance(found, tuple) else (found,), strict=False)
+        }
+
+    return Job(run, outputs)
+
+
+Built = tuple[Callable[[], Any], list[Tensor], Sequence[Tensor], tuple[str, ...]]
+
+
+def _unknown(t: dict[str, Tensor], options: dict[str, Any]) -> Built:
+    raise Unsupported("no such op here")
+
+
+def _conv2d(t: dict[str, Tensor], options: dict[str, Any]) -> Built:
+    x, w, b = t["x"], t["w"], t["b"]
+    return lambda: F.conv2d(x, w, b, **options), [x, w, b], [t["dy"]], ("y", "dx", "dw", "db")
+
+
+def _pool(function: Callable[..., Tensor]) -> Callable[..., Built]:
+    def build(t: dict[str, Tensor], options: dict[str, Any]) -> Built:
+        sizes = (options["kernel"], options["stride"], options["padding"])
+        return lambda: function(t["x"], *sizes), [t["x"]], [t["dy"]], ("y", "dx")
+
+    return build
+
+
+def _gemm(t: dict[str, Tensor], options: dict[str, Any]) -> Built:
+    return lambda: t["a"] @ t["b"], [t["a"], t["b"]], [t["dy"]], ("y", "da", "db")
+
+
+def _lstm_cell(t: dict[str, Tensor], options: dict[str, Any]) -> Built:
+    cell = nn.LSTMCell(t["x"].shape[1], t["h"].shape[1])
+    with torch.no_grad():
+        for name, value in (("weight_ih", "w_ih"), ("weight_hh", "w_hh"), ("bias_ih", "b")):
+            getattr(cell, name).copy_(t[value])
+        cell.bias_hh.zero_()
+    cell.bias_hh.requires_grad_(False)
+    x, h, c = t["x"], t["h"], t["c"]
+    names = ("h_next", "c_next", "dx", "dh", "dc", "dw_ih", "dw_hh", "db")
+    inputs = [x, h, c, cell.weight_ih, cell.weight_hh, cell.bias_ih]
+    return lambda: cell(x, (h, c)), inputs, [t["dh_next"], t["dc_next"]], names
+
+
+def _elementwise(function: Callable[[Tensor], Tensor]) -> Callable[..., Built]:
+    def build(t: dict[str, Tensor], options: dict[str, Any]) -> Built:
+        return lambda: function(t["x"]), [t["x"]], [t["dy"]], ("y", "dx")
+
+    return build
+
+
+def _cross_entropy(t: dict[str, Tensor], options: dict[str, Any]) -> Built:
+    x, labels = t["x"], t["labels"]
+    return lambda: F.cross_entropy(x, labels, reduction="none"), [x], [t["dy"]], ("y", "dx")
+
+
+def _topk(t: dict[str, Tensor], options: dict[str, Any]) -> Built:
+    return lambda: tuple(torch.topk(t["x"], options["k"])), [], [], ("values", "indices")
+
+
+_OPS: dict[str, Callable[..., Built]] = {
+    "conv2d": _conv2d,
+    "max_pool2d": _pool(F.max_pool2d),
+    "avg_pool2d": _pool(F.avg_pool2d),
+    "gemm": _gemm,
+    "lstm_cell": _lstm_cell,
+    "relu": _elementwise(F.relu),
+    "sigmoid": _elementwise(torch.sigmoid),
+    "tanh": _elementwise(torch.tanh),
+    "softmax": _elementwise(lambda x: F.softmax(x, 1)),
+    "log_softmax": _elementwise(lambda x: F.log_softmax(x, 1)),
+    "softmax_cross_entropy": _cross_entropy,
+    "topk": _topk,
+}
+
+
+def network(layers: list[dict[str, Any]], a: Arrays) -> nn.Sequential:
+    """The described layers with the given weights."""
+    found: list[nn.Module] = []
+    volume: list[int] | None = None  # H, W, C of what was flattened just before
+    for layer in layers:
+        kind = layer["kind"]
+        if kind == "conv2d":
+            w = image(a[layer["weight"]], last=False)
+            o, c, kernel, _ = w.shape
+            found.append(nn.Conv2d(c, o, kernel, padding=layer["padding"]))
+            _fill(found[-1], w, a[layer["bias"]])
+        elif kind == "linear":
+            w = torch.from_numpy(a[layer["weight"]])
+            if volume:  # PyTorch flattens C, H, W
+                w = w.reshape(-1, *volume).permute(0, 3, 1, 2).flatten(1)
+            found.append(nn.Linear(w.shape[1], w.shape[0]))
+            _fill(found[-1], w, a[layer["bias"]])
+        else:
+            found.append(
+                {"relu": nn.ReLU, "flatten": nn.Flatten}[kind]()
+                if kind != "max_pool2d"
+                else nn.MaxPool2d(layer["size"])
+            )
+        volume = layer["volume"] if kind == "flatten" else None
+    return nn.Sequential(*found)
+
+
+def _fill(layer: Any, weight: Tensor, bias: np.ndarray) -> None:
+    with torch.no_grad():
+        layer.weight.copy_(weight)
+        layer.bias.copy_(torch.from_numpy(bias))
+
+
+class Training:
+    """A network, its loss and Adam."""
+
+    def __init__(self, spec: dict[str, Any], a: Arrays, variant: str) -> None:
+        self.last = variant.startswith("channels_last")
+        self.model = network(spec["layers"], a)
+        if self.last:
+            self.model = self.model.to(memory_format=torch.channels_last)
+        more = {"fused": True} if "fused" in variant else {}
+        self.optimizer = torch.optim.Adam(self.model.parameters(), spec["lr"], **more)
+        self.loss = nn.CrossEntropyLoss() if spec["loss"] == "cross_entropy" else nn.MSELoss()
+
+    def tensor(self, x: np.ndarray) -> Tensor:
+        return image(x, self.last) if x.ndim == 4 else torch.from_numpy(x)
+
+    def step(self, x: Tensor, y: Tensor) -> Tensor:
+        self.optimizer.zero_grad()
+        loss = self.loss(self.model(x), y)
+        loss.backward()
+        self.optimizer.step()
+        return loss
+
+    def predict(self, x: Tensor) -> Tensor:
+        with torch.inference_mode():
+            return self.model(x)
+
+
+def model(spec: dict[str, Any], a: Arrays, variant: str) -> Job:
+    """A whole training step, or a prediction."""
+    if spec["input"] == 1 and "channels_last" in variant and variant != "channels_last fused":
+        raise Unsupported("vectors have no layout")
+    training = Training(spec, a, variant)
+    x, y = training.tensor(a["x"]), torch.from_numpy(a["y"])
+    if spec["pass"] == "predict":
+        if "fused" in variant:
+            raise Unsupported("predicting takes no optimiser")
+        return Job(lambda: training.predict(x), lambda: {"y": training.predict(x).numpy()})
+
+    def losses() -> Arrays:
+        return {"losses": np.array([training.step(x, y).item() for _ in range(spec["steps"])])}
+
+    return Job(lambda: training.step(x, y), losses)
+
+
+def epoch(spec: dict[str, Any], a: Arrays, variant: str) -> Epoch:
+    """Passes over a whole data set, in the order given."""
+    training = Training(spec, a, variant)
+    white, size = np.float32(spec["white"]), spec["batch"]
+    x, x_test = (training.tensor(np.divide(a[name], white, dtype=np.float32)) for name in ("x", "x_test"))
+    y, y_test = torch.from_numpy(a["y"]), torch.from_numpy(a["y_test"])
+    orders = iter(torch.from_numpy(a["orders"]))
+
+    def train() -> float:
+        start = time.perf_counter()
+        order = next(orders)
+        for i in range(0, len(order), size):
+            rows = order[i : i + size]
+            training.step(x[rows], y[rows]).item()
+        return time.perf_counter() - start
+
+    def accuracy() -> float:
+        right = 0
+        for i in range(0, len(x_test), 250):
+            right += int((training.predict(x_test[i : i + 250]).argmax(1) == y_test[i : i + 250]).sum())
+        return right / len(x_test)
+
+    return Epoch(train, accuracy)
+
+
+def prepare(spec: dict[str, Any], a: Arrays, variant: str) -> Job | Epoch:
+    return {"model": model, "epoch": epoch}.get(spec["op"], kernel)(spec, a, variant)
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(int(sys.argv[1]))
+    serve(torch.__version__, VARIANTS, prepare)
