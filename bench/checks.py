@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 
 import numpy as np
-
 from cases.case import Pass, copied, widened
+
 from lamina import config
 
 PEER_TOLERANCE = 1e-3  # of the greatest element: shows that a peer computes the same thing, not how well

@@ -4,10 +4,10 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-
-from lamina import config
 from peers.client import Peer, Unsupported
 from timing import Dropped, Spread, Turn, race, take_turn
+
+from lamina import config
 
 OURS = {"numpy": "NumPy", "cpp": "C++"}
 

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
-
-import lamina as lm
 from contenders import OURS, Rivals
 from timing import Dropped, settle
+from tqdm import tqdm
 from training import NETWORKS, Trainer, layers
+
+import lamina as lm
 
 BATCH, LR = 64, 2e-3
 _QUICK = 1000
@@ -50,15 +50,26 @@ def _enlarged(x: np.ndarray) -> np.ndarray:
     return np.pad(x.repeat(3, axis=1).repeat(3, axis=2), ((0, 0), (2, 2), (2, 2), (0, 0)))
 
 
-def run(digits: Digits, epochs: int, rivals: Rivals, names: tuple[str, ...] = tuple(OURS)) -> dict[str, Any]:
-    """{"seconds": [...], "accuracy": [...]} of every contender, one entry an epoch."""
+def run(
+    digits: Digits, epochs: int, rivals: Rivals, names: tuple[str, ...] = tuple(OURS), kind: str = "epoch"
+) -> dict[str, Any]:
+    """{"seconds": [...], "accuracy": [...]} of every contender, one entry an epoch.
+
+    names: our backends that take part; kind: which variants of the peers do.
+    """
     network = NETWORKS["lenet5"]
     rng = np.random.default_rng(0)
     orders = np.stack([rng.permutation(len(digits.x)) for _ in range(epochs)])
     weights = Trainer(network).model.state_dict()
     spec = describe(digits)
-    arrays = {"x": digits.x, "y": digits.y, "x_test": digits.x_test, "y_test": digits.y_test, "orders": orders}
-    jobs = rivals.enter("epoch", spec, {**weights, **arrays}, lambda outputs: "")
+    arrays = {
+        "x": digits.x,
+        "y": digits.y,
+        "x_test": digits.x_test,
+        "y_test": digits.y_test,
+        "orders": orders,
+    }
+    jobs = rivals.enter(kind, spec, {**weights, **arrays}, lambda outputs: "")
     runs: dict[str, Callable[[], tuple[float, float]]] = {}
     for name in names:
         runs[name] = _ours(name, digits, iter(orders))

@@ -44,5 +44,5 @@ def finished(times: dict[str, Any], flops: float, nbytes: float) -> dict[str, An
 
 
 def count(names: list[str], quick: bool) -> int:
-    """Cases that there are, for the progress bar. Reads all shape files, so that a bad line ends the run first."""
+    """Cases for the progress bar; a bad line in a file of shapes comes to light here, before the run."""
     return sum(len(cases.shapes(name, quick)) for name in names if name in cases.BUILDERS)

@@ -1,4 +1,4 @@
-"""What the numbers were taken on: processor, libraries, the peak of multiply-adds and the memory bandwidth."""
+"""What the numbers were taken on: processor, libraries, peak of multiply-adds, memory bandwidth."""
 
 import os
 import platform
@@ -52,7 +52,9 @@ def blas() -> str:
         found = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
         return f"{found['name']} {found['version']}"
     except (TypeError, KeyError):  # NumPy before 1.26
-        found = getattr(np.__config__, "blas_opt_info", {}) or getattr(np.__config__, "blas_ilp64_opt_info", {})
+        found = getattr(np.__config__, "blas_opt_info", {}) or getattr(
+            np.__config__, "blas_ilp64_opt_info", {}
+        )
         return ", ".join(found.get("libraries", ["unknown"]))
 
 
@@ -78,9 +80,10 @@ def peaks(seconds: float) -> dict[str, float]:
 def lines(info: dict[str, Any]) -> list[str]:
     """`describe` for people."""
     threads = f"{info['threads']} thread{'s' if info['threads'] > 1 else ''}"
+    openmp = "OpenMP" if info["openmp"] else "no OpenMP"
     found = [
         f"{info['cpu']}, {info['processors']} processors, {info['system']}",
-        f"lamina {info['lamina']} ({info['compiler']}, {'OpenMP' if info['openmp'] else 'no OpenMP'}), {threads}",
+        f"lamina {info['lamina']} ({info['compiler']}, {openmp}), {threads}",
         f"NumPy {info['numpy']} on {info['blas']}, {threads} "
         f"({info['blas_processors']} processors busy in a product), Python {info['python']}",
     ]

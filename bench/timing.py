@@ -68,7 +68,9 @@ def take_turn(call: Callable[[], Any], seconds: float) -> list[float]:
     return samples
 
 
-def race(turns: dict[str, Turn], seconds: float, dropped: Callable[[str, Dropped], None]) -> dict[str, Spread]:
+def race(
+    turns: dict[str, Turn], seconds: float, dropped: Callable[[str, Dropped], None]
+) -> dict[str, Spread]:
     """Time all contenders round by round, for about `seconds` in all but three rounds at least.
 
     A contender that raises Dropped is reported to `dropped` and leaves the race.

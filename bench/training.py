@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-
-import lamina as lm
 from checks import disagreement
 from contenders import Rivals, local
 from kernels import finished
+
+import lamina as lm
 from lamina import nn, optim
 from lamina.nn.summary import summarize
 
@@ -114,7 +114,7 @@ def _row(
     compute = _losses if what == "training step" else _prediction
     with lm.use_backend("numpy"):
         exact = compute(Trainer(network, like=start.model, dtype=np.float64), x, y)
-    (name, right), = exact.items()
+    ((name, right),) = exact.items()
     allowed = _TOLERANCE * float(np.abs(right).max())
     errors, trainers = {}, {}
     for backend in ("numpy", "cpp"):

@@ -23,12 +23,8 @@ def gemm(rng: np.random.Generator, *, m: int, k: int, n: int) -> Case:
         a,
         (
             Pass("forward", lambda a: (ops.gemm(a.a, a.b)[0],), ("y",), (y,), flops),
-            Pass(
-                "backward a", lambda a: (ops.gemm(a.dy, a.b, transpose_b=True)[0],), ("da",), (da,), flops
-            ),
-            Pass(
-                "backward b", lambda a: (ops.gemm(a.a, a.dy, transpose_a=True)[0],), ("db",), (db,), flops
-            ),
+            Pass("backward a", lambda a: (ops.gemm(a.dy, a.b, transpose_b=True)[0],), ("da",), (da,), flops),
+            Pass("backward b", lambda a: (ops.gemm(a.a, a.dy, transpose_a=True)[0],), ("db",), (db,), flops),
             Pass("forward + backward", both, ("y", "da", "db"), (y, da, db), 3 * flops),
         ),
     )

@@ -53,9 +53,7 @@ def mean_squared_error(rng: np.random.Generator, *, m: int, n: int) -> Case:
         f"{m}x{n}",
         a,
         (
-            Pass(
-                "forward", lambda a: (ops.mean_squared_error(a.x, a.target)[0],), ("y",), (y,), 0, size
-            ),
+            Pass("forward", lambda a: (ops.mean_squared_error(a.x, a.target)[0],), ("y",), (y,), 0, size),
             Pass("backward", backward, ("dx",), (dx,), 0, 1.5 * size),
             Pass("forward + backward", both, ("y", "dx"), (y, dx), 0, 2.5 * size),
         ),

@@ -37,4 +37,6 @@ def adam_step(rng: np.random.Generator, *, n: int) -> Case:
     # sqrt(v/(1 - beta2^count)) is at least 1, and 1/(1 - beta1^count) below 2: the step is a quotient of
     # numbers that err by m and by v, times lr.
     p = 4 * EPS * top(a.p) + 2 * _LR * (m + (top(a.g) + top(a.m)) * (v + 8 * EPS))
-    return Case("adam_step", f"{n:,}", a, (Pass("step", step, ("p", "m", "v"), (p, m, v), 0, 7.0 * nbytes(a.p)),))
+    return Case(
+        "adam_step", f"{n:,}", a, (Pass("step", step, ("p", "m", "v"), (p, m, v), 0, 7.0 * nbytes(a.p)),)
+    )

@@ -39,7 +39,9 @@ def max_pool2d(
         _label(n, h, w, c, kernel, stride, padding),
         a,
         (
-            Pass("forward", lambda a: (ops.max_pool2d(a.x, kernel, **options)[0],), ("y",), (0.0,), 0, forward),
+            Pass(
+                "forward", lambda a: (ops.max_pool2d(a.x, kernel, **options)[0],), ("y",), (0.0,), 0, forward
+            ),
             Pass(
                 "backward",
                 lambda a: (backend().max_pool2d_backward(a.dy, a.argmax, *flat),),

@@ -15,7 +15,6 @@ from threading import Timer
 from typing import Any
 
 import numpy as np
-
 from timing import Dropped
 
 _LIMIT = 3600.0  # seconds for one answer
@@ -71,6 +70,11 @@ class Peer:
             )
         except OSError as error:
             raise Dropped(str(error)) from error
+        if name == "jax" and hasattr(
+            os, "sched_setaffinity"
+        ):  # XLA takes a thread for each processor it sees
+            allowed = sorted(os.sched_getaffinity(0))
+            os.sched_setaffinity(self._process.pid, allowed[:threads])
         try:
             hello = self.ask(do="hello", limit=_HELLO_LIMIT)
         except Dropped:
@@ -78,9 +82,10 @@ class Peer:
             raise
         self.version: str = hello["version"]
         self._variants: dict[str, list[str]] = hello["variants"]
+        self._variants["memory"] = self._variants.get("epoch", [])[:1]
 
     def variants(self, kind: str) -> list[tuple[str, str]]:
-        """(name shown, variant) of each that takes part in "kernels", "training" or "epoch"."""
+        """(name shown, variant) of each that takes part in "kernels", "training", "epoch" or "memory"."""
         return [(f"{self.name} {v}".strip(), v) for v in self._variants.get(kind, [])]
 
     def ask(self, limit: float = _LIMIT, **request: Any) -> dict[str, Any]:
@@ -151,5 +156,7 @@ class Peer:
 
     def _last_words(self) -> str:
         self._log.flush()
-        lines = [line for line in Path(self._log.name).read_text(errors="replace").splitlines() if line.strip()]
+        lines = [
+            line for line in Path(self._log.name).read_text(errors="replace").splitlines() if line.strip()
+        ]
         return lines[-1].strip() if lines else "it said nothing"

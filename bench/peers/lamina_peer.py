@@ -5,11 +5,11 @@ import time
 from typing import Any
 
 import numpy as np
-
-import lamina as lm
 from epoch import train
 from peers.worker import Arrays, Epoch, serve
 from training import NETWORKS, Trainer
+
+import lamina as lm
 
 VARIANTS = {"epoch": [""]}
 

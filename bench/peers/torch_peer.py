@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import nn
-
 from peers.worker import Arrays, Epoch, Job, Unsupported, serve
+from torch import nn
 
 VARIANTS = {
     "kernels": ["", "channels_last"],

@@ -118,7 +118,7 @@ def build_info() -> dict[str, Any]:
     return info
 
 
-_rng = np.random.default_rng()
+_rng: "np.random.Generator | None" = None  # made when first asked for: importing numpy.random takes 20 ms
 
 
 def manual_seed(seed: int | Sequence[int]) -> None:
@@ -129,6 +129,9 @@ def manual_seed(seed: int | Sequence[int]) -> None:
     _rng = np.random.default_rng(seed)
 
 
-def rng() -> np.random.Generator:
+def rng() -> "np.random.Generator":
     """The generator that init, dropout and shuffling draw from when they are given none."""
+    global _rng
+    if _rng is None:
+        _rng = np.random.default_rng()
     return _rng

@@ -32,11 +32,17 @@ def crop(x: Array, size: Pair, padding: Sides) -> Array:
     return np.ascontiguousarray(x[:, padding[0] : padding[0] + size[0], padding[2] : padding[2] + size[1]])
 
 
+def output_size(padded: Pair, kernel_size: Pair, stride: Pair, dilation: Pair) -> Pair:
+    """(OH, OW): how many windows fit into the padded image."""
+    (h, w), (kh, kw), (sh, sw), (dh, dw) = padded, kernel_size, stride, dilation
+    return (h - dh * (kh - 1) - 1) // sh + 1, (w - dw * (kw - 1) - 1) // sw + 1
+
+
 def windows(x: Array, kernel_size: Pair, stride: Pair, dilation: Pair) -> Array:
     """View x (N,H,W,C), already padded, as its windows (N,OH,OW,KH,KW,C)."""
     (kh, kw), (sh, sw), (dh, dw) = kernel_size, stride, dilation
     n, h, w, c = x.shape
-    oh, ow = (h - dh * (kh - 1) - 1) // sh + 1, (w - dw * (kw - 1) - 1) // sw + 1
+    oh, ow = output_size((h, w), kernel_size, stride, dilation)
     sn, sy, sx, sc = x.strides
     shape, strides = (n, oh, ow, kh, kw, c), (sn, sy * sh, sx * sw, sy * dh, sx * dw, sc)
     return as_strided(x, shape, strides, writeable=False)

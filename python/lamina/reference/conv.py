@@ -6,8 +6,9 @@ flipped. `algorithm` chooses among compiled kernels; here all its values compute
 
 import numpy as np
 
+from lamina.reference import _depthwise as depthwise
 from lamina.reference._types import Array, Pair, Sides
-from lamina.reference._windows import crop, pad, padded_size, taps, windows
+from lamina.reference._windows import crop, output_size, pad, padded_size, taps, windows
 
 _ALGORITHMS = ("auto", "im2col", "direct")
 
@@ -17,14 +18,12 @@ def _check_algorithm(algorithm: str) -> None:
         raise ValueError(f"unknown algorithm {algorithm!r}: expected one of {_ALGORITHMS}")
 
 
-def _columns(
-    x: Array, kernel_size: Pair, stride: Pair, padding: Sides, dilation: Pair, groups: int
-) -> tuple[Array, tuple[int, int, int]]:
-    """The windows of x as a matrix per group, (groups, N*OH*OW, KH*KW*C/groups), and (N, OH, OW)."""
+def _columns(x: Array, kernel_size: Pair, stride: Pair, padding: Sides, dilation: Pair, groups: int) -> Array:
+    """The windows of x as a matrix per group, (groups, N*OH*OW, KH*KW*C/groups)."""
     view = windows(pad(x, padding), kernel_size, stride, dilation)
     n, oh, ow, kh, kw, c = view.shape
     split = view.reshape(n, oh, ow, kh, kw, groups, c // groups) if groups > 1 else view[..., None, :]
-    return np.moveaxis(split, 5, 0).reshape(groups, n * oh * ow, kh * kw * (c // groups)), (n, oh, ow)
+    return np.moveaxis(split, 5, 0).reshape(groups, n * oh * ow, kh * kw * (c // groups))
 
 
 def _by_group(y: Array, groups: int) -> Array:
@@ -46,10 +45,14 @@ def conv2d(
     """Correlate x with the O filters of w and add b -> y (N,OH,OW,O)."""
     _check_algorithm(algorithm)
     o, kh, kw, _ = w.shape
-    columns, (n, oh, ow) = _columns(x, (kh, kw), stride, padding, dilation, groups)
-    weight = w.reshape(groups, o // groups, columns.shape[2])
-    y: Array = np.empty((n, oh, ow, o), x.dtype)
-    np.matmul(columns, weight.transpose(0, 2, 1), out=_by_group(y, groups))
+    oh, ow = output_size(padded_size(x.shape[1:3], padding), (kh, kw), stride, dilation)
+    if depthwise.is_depthwise(w.shape, groups):
+        y = depthwise.forward(x, w, (oh, ow), stride, padding, dilation)
+    else:
+        columns = _columns(x, (kh, kw), stride, padding, dilation, groups)
+        weight = w.reshape(groups, o // groups, columns.shape[2])
+        y = np.empty((x.shape[0], oh, ow, o), x.dtype)
+        np.matmul(columns, weight.transpose(0, 2, 1), out=_by_group(y, groups))
     if b is not None:
         y += b
     return y
@@ -67,6 +70,8 @@ def conv2d_backward_input(
 ) -> Array:
     """dy (N,OH,OW,O) -> dx (N,H,W,C): the gradient of every window, added where the windows lay (col2im)."""
     _check_algorithm(algorithm)
+    if depthwise.is_depthwise(w.shape, groups):
+        return depthwise.backward_input(dy, w, input_size, stride, padding, dilation)
     (n, oh, ow, _), (o, kh, kw, c) = dy.shape, w.shape
     dx = np.zeros((n, *padded_size(input_size, padding), groups * c), dy.dtype)
     dy_matrix = _by_group(dy, groups)
@@ -89,7 +94,10 @@ def conv2d_backward_weight(
 ) -> tuple[Array, Array]:
     """dy (N,OH,OW,O) and x -> dw (O,KH,KW,C/groups), db (O,)."""
     _check_algorithm(algorithm)
-    (kh, kw), o, c = kernel_size, dy.shape[3], x.shape[3]
-    columns, _ = _columns(x, kernel_size, stride, padding, dilation, groups)
-    dw = np.matmul(_by_group(dy, groups).transpose(0, 2, 1), columns)
-    return dw.reshape(o, kh, kw, c // groups), dy.sum(axis=(0, 1, 2))
+    shape = (dy.shape[3], *kernel_size, x.shape[3] // groups)
+    if depthwise.is_depthwise(shape, groups):
+        dw = depthwise.backward_weight(dy, x, kernel_size, stride, padding, dilation)
+    else:
+        columns = _columns(x, kernel_size, stride, padding, dilation, groups)
+        dw = np.matmul(_by_group(dy, groups).transpose(0, 2, 1), columns).reshape(shape)
+    return dw, dy.sum(axis=(0, 1, 2))

@@ -1,0 +1,204 @@
+"""JAX on XLA's CPU compiler: every case is one jitted function, in lamina's own layout (NHWC)."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from peers.worker import Arrays, Epoch, Job, Unsupported, serve
+
+VARIANTS = {"kernels": [""], "training": [""], "epoch": [""]}
+BETAS, ADAM_EPS = (0.9, 0.999), 1e-8
+
+
+def conv(x: Any, w: Any, b: Any, stride: int, padding: int, dilation: int, groups: int) -> Any:
+    """w is OHWI; the transposition to HWIO happens inside the jitted function, where XLA may move it."""
+    y = lax.conv_general_dilated(
+        x,
+        w,
+        (stride, stride),
+        [(padding, padding)] * 2,
+        rhs_dilation=(dilation, dilation),
+        dimension_numbers=("NHWC", "OHWI", "NHWC"),
+        feature_group_count=groups,
+    )
+    return y + b
+
+
+def _windows(kernel: int, stride: int, padding: int) -> tuple[Any, ...]:
+    around = ((0, 0), (padding, padding), (padding, padding), (0, 0))
+    return (1, kernel, kernel, 1), (1, stride, stride, 1), around
+
+
+def max_pool(x: Any, kernel: int, stride: int, padding: int) -> Any:
+    return lax.reduce_window(x, -jnp.inf, lax.max, *_windows(kernel, stride, padding))
+
+
+def avg_pool(x: Any, kernel: int, stride: int, padding: int) -> Any:
+    return lax.reduce_window(x, 0.0, lax.add, *_windows(kernel, stride, padding)) / kernel**2
+
+
+def lstm_cell(x: Any, h: Any, c: Any, w_ih: Any, w_hh: Any, b: Any) -> Any:
+    i, f, g, o = jnp.split(x @ w_ih.T + h @ w_hh.T + b, 4, axis=1)
+    c_next = jax.nn.sigmoid(f) * c + jax.nn.sigmoid(i) * jnp.tanh(g)
+    return jax.nn.sigmoid(o) * jnp.tanh(c_next), c_next
+
+
+# function, inputs, gradients that come in, names of the outputs and of the gradients
+_OPS: dict[str, tuple[Callable[..., Any], str, str, str]] = {
+    "conv2d": (conv, "x w b", "dy", "y dx dw db"),
+    "max_pool2d": (max_pool, "x", "dy", "y dx"),
+    "avg_pool2d": (avg_pool, "x", "dy", "y dx"),
+    "gemm": (jnp.matmul, "a b", "dy", "y da db"),
+    "lstm_cell": (lstm_cell, "x h c w_ih w_hh b", "dh_next dc_next", "h_next c_next dx dh dc dw_ih dw_hh db"),
+    "relu": (jax.nn.relu, "x", "dy", "y dx"),
+    "sigmoid": (jax.nn.sigmoid, "x", "dy", "y dx"),
+    "tanh": (jnp.tanh, "x", "dy", "y dx"),
+    "softmax": (jax.nn.softmax, "x", "dy", "y dx"),
+    "log_softmax": (jax.nn.log_softmax, "x", "dy", "y dx"),
+}
+
+
+def kernel(spec: dict[str, Any], a: Arrays) -> Job:
+    """One op, forward or forward + backward."""
+    if spec["op"] not in _OPS:
+        raise Unsupported("no such op here")
+    plain, names, incoming, outputs = _OPS[spec["op"]]
+    inputs = [jnp.asarray(a[name]) for name in names.split()]
+    dys = tuple(jnp.asarray(a[name]) for name in incoming.split())
+
+    def function(*xs: Any) -> Any:
+        y = plain(*xs, **spec["options"])
+        return y if isinstance(y, tuple) else (y,)
+
+    def both(*given: Any) -> Any:
+        ys, pull = jax.vjp(function, *given[: len(inputs)])
+        return *ys, *pull(given[len(inputs) :])
+
+    compiled = jax.jit(function if spec["pass"] == "forward" else both)
+    given = inputs if spec["pass"] == "forward" else [*inputs, *dys]
+
+    def call() -> Any:
+        return jax.block_until_ready(compiled(*given))
+
+    def results() -> Arrays:
+        return {name: np.asarray(y) for name, y in zip(outputs.split(), call(), strict=False)}
+
+    return Job(call, results)
+
+
+def network(layers: list[dict[str, Any]]) -> Callable[[dict[str, Any], Any], Any]:
+    """(parameters by name, x) -> y."""
+
+    def forward(p: dict[str, Any], x: Any) -> Any:
+        for layer in layers:
+            kind = layer["kind"]
+            if kind == "conv2d":
+                x = conv(x, p[layer["weight"]], p[layer["bias"]], 1, layer["padding"], 1, 1)
+            elif kind == "linear":
+                x = x @ p[layer["weight"]].T + p[layer["bias"]]
+            elif kind == "max_pool2d":
+                x = max_pool(x, layer["size"], layer["size"], 0)
+            elif kind == "flatten":
+                x = x.reshape(len(x), -1)
+            else:
+                x = jax.nn.relu(x)
+        return x
+
+    return forward
+
+
+class Training:
+    """A network, its loss and Adam (which JAX leaves to its users), jitted as one step."""
+
+    def __init__(self, spec: dict[str, Any], a: Arrays) -> None:
+        self.forward = network(spec["layers"])
+        self.predict = jax.jit(self.forward)
+        names = [layer[kind] for layer in spec["layers"] for kind in ("weight", "bias") if kind in layer]
+        parameters = {name: jnp.asarray(a[name]) for name in names}
+        zeros = {name: jnp.zeros_like(p) for name, p in parameters.items()}
+        self.cross_entropy, self.lr = spec["loss"] == "cross_entropy", spec["lr"]
+        self.state = (
+            parameters,
+            zeros,
+            {name: jnp.zeros_like(p) for name, p in zeros.items()},
+            jnp.float32(0),
+        )
+        self._step = jax.jit(self._update, donate_argnums=0)
+
+    def _loss(self, p: dict[str, Any], x: Any, y: Any) -> Any:
+        found = self.forward(p, x)
+        if self.cross_entropy:
+            return -jnp.take_along_axis(jax.nn.log_softmax(found), y[:, None], 1).mean()
+        return jnp.mean((found - y) ** 2)
+
+    def _update(self, state: Any, x: Any, y: Any) -> Any:
+        p, m, v, count = state
+        loss, grads = jax.value_and_grad(self._loss)(p, x, y)
+        count = count + 1
+        m = jax.tree.map(lambda m, g: BETAS[0] * m + (1 - BETAS[0]) * g, m, grads)
+        v = jax.tree.map(lambda v, g: BETAS[1] * v + (1 - BETAS[1]) * g * g, v, grads)
+        rate, scale = self.lr / (1 - BETAS[0] ** count), 1 / (1 - BETAS[1] ** count)
+        p = jax.tree.map(lambda p, m, v: p - rate * m / (jnp.sqrt(v * scale) + ADAM_EPS), p, m, v)
+        return (p, m, v, count), loss
+
+    def step(self, x: Any, y: Any) -> float:
+        self.state, loss = self._step(self.state, x, y)
+        jax.block_until_ready(self.state)
+        return float(loss)
+
+
+def model(spec: dict[str, Any], a: Arrays) -> Job:
+    """A whole training step, or a prediction."""
+    training = Training(spec, a)
+    x, y = jnp.asarray(a["x"]), jnp.asarray(a["y"])
+    if spec["pass"] == "predict":
+
+        def predict() -> Any:
+            return jax.block_until_ready(training.predict(training.state[0], x))
+
+        return Job(predict, lambda: {"y": np.asarray(predict())})
+
+    def losses() -> Arrays:
+        return {"losses": np.array([training.step(x, y) for _ in range(spec["steps"])])}
+
+    return Job(lambda: training.step(x, y), losses)
+
+
+def epoch(spec: dict[str, Any], a: Arrays) -> Epoch:
+    """Passes over a whole data set, in the order given. Compiling for both sizes of batch is not counted."""
+    white, size = np.float32(spec["white"]), spec["batch"]
+    x, x_test = (np.divide(a[name], white, dtype=np.float32) for name in ("x", "x_test"))
+    y, y_test, orders = a["y"], a["y_test"], iter(a["orders"])
+    trial, training = Training(spec, a), Training(spec, a)
+    training._step = trial._step
+    for count in {size, len(x) % size or size}:
+        trial.step(x[:count], y[:count])
+
+    def train() -> float:
+        start = time.perf_counter()
+        order = next(orders)
+        for i in range(0, len(order), size):
+            rows = order[i : i + size]
+            training.step(x[rows], y[rows])
+        return time.perf_counter() - start
+
+    def accuracy() -> float:
+        right = 0
+        for i in range(0, len(x_test), 250):
+            scores = np.asarray(training.predict(training.state[0], x_test[i : i + 250]))
+            right += int((scores.argmax(1) == y_test[i : i + 250]).sum())
+        return right / len(x_test)
+
+    return Epoch(train, accuracy)
+
+
+def prepare(spec: dict[str, Any], a: Arrays, variant: str) -> Job | Epoch:
+    return {"model": model, "epoch": epoch}.get(spec["op"], kernel)(spec, a)
+
+
+if __name__ == "__main__":
+    serve(jax.__version__, VARIANTS, prepare)

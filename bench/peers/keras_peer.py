@@ -1,0 +1,187 @@
+"""Keras: its training loop on whichever backend is set up; single ops only on TensorFlow's."""
+
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+from peers.worker import Arrays, Epoch, Job, Unsupported, serve
+
+if keras.backend.backend() == "tensorflow":
+    import tensorflow as tf
+else:
+    tf = None
+
+VARIANTS = {"kernels": [""] if tf else [], "training": [""], "epoch": [""]}
+
+
+def _conv2d(x: Any, w: Any, b: Any, stride: int, padding: int, dilation: int, groups: int) -> Any:
+    around = [[0, 0], [padding, padding], [padding, padding], [0, 0]]
+    y = tf.nn.conv2d(x, tf.transpose(w, (1, 2, 3, 0)), stride, around, dilations=dilation)
+    return tf.nn.bias_add(y, b)
+
+
+def _max_pool(x: Any, kernel: int, stride: int, padding: int) -> Any:
+    return tf.nn.max_pool2d(x, kernel, stride, [[0, 0], [padding, padding], [padding, padding], [0, 0]])
+
+
+def _avg_pool(x: Any, kernel: int, stride: int, padding: int) -> Any:
+    if padding:
+        raise Unsupported("TensorFlow pads mean pooling by its own rules only")
+    return tf.nn.avg_pool2d(x, kernel, stride, "VALID")
+
+
+def _lstm_cell(x: Any, h: Any, c: Any, w_ih: Any, w_hh: Any, b: Any) -> Any:
+    z = tf.matmul(x, w_ih, transpose_b=True) + tf.matmul(h, w_hh, transpose_b=True) + b
+    i, f, g, o = tf.split(z, 4, axis=1)
+    c_next = tf.sigmoid(f) * c + tf.sigmoid(i) * tf.tanh(g)
+    return tf.sigmoid(o) * tf.tanh(c_next), c_next
+
+
+# function, inputs, gradients that come in, names of the outputs and of the gradients
+_OPS: dict[str, tuple[Callable[..., Any], str, str, str]] = {}
+if tf:
+    _OPS = {
+        "conv2d": (_conv2d, "x w b", "dy", "y dx dw db"),
+        "max_pool2d": (_max_pool, "x", "dy", "y dx"),
+        "avg_pool2d": (_avg_pool, "x", "dy", "y dx"),
+        "gemm": (tf.matmul, "a b", "dy", "y da db"),
+        "lstm_cell": (
+            _lstm_cell,
+            "x h c w_ih w_hh b",
+            "dh_next dc_next",
+            "h_next c_next dx dh dc dw_ih dw_hh db",
+        ),
+        "relu": (tf.nn.relu, "x", "dy", "y dx"),
+        "sigmoid": (tf.sigmoid, "x", "dy", "y dx"),
+        "tanh": (tf.tanh, "x", "dy", "y dx"),
+        "softmax": (tf.nn.softmax, "x", "dy", "y dx"),
+        "log_softmax": (tf.nn.log_softmax, "x", "dy", "y dx"),
+    }
+
+
+def kernel(spec: dict[str, Any], a: Arrays) -> Job:
+    """One op as a tf.function, forward or forward + backward."""
+    if spec["op"] not in _OPS or spec["options"].get("groups", 1) != 1:
+        raise Unsupported("no such op here")
+    plain, names, incoming, outputs = _OPS[spec["op"]]
+    inputs = [tf.constant(a[name]) for name in names.split()]
+    dys = [tf.constant(a[name]) for name in incoming.split()]
+
+    @tf.function
+    def forward(*xs: Any) -> Any:
+        y = plain(*xs, **spec["options"])
+        return y if isinstance(y, tuple) else (y,)
+
+    @tf.function
+    def both(xs: list[Any], dys: list[Any]) -> Any:
+        with tf.GradientTape() as tape:
+            tape.watch(xs)
+            ys = forward(*xs)
+        return *ys, *tape.gradient(ys, xs, dys)
+
+    def call() -> Any:
+        found = forward(*inputs) if spec["pass"] == "forward" else both(inputs, dys)
+        found[-1].numpy()
+        return found
+
+    def results() -> Arrays:
+        return {name: y.numpy() for name, y in zip(outputs.split(), call(), strict=False)}
+
+    return Job(call, results)
+
+
+def network(layers: list[dict[str, Any]], a: Arrays) -> Any:
+    """The described layers with the given weights."""
+    model = keras.Sequential()
+    model.add(keras.layers.Input(a["x"].shape[1:]))
+    weights = []
+    for layer in layers:
+        kind = layer["kind"]
+        if "weight" in layer:
+            w = a[layer["weight"]]
+            weights += [w.transpose(1, 2, 3, 0) if kind == "conv2d" else w.T, a[layer["bias"]]]
+        if kind == "conv2d":
+            if layer["padding"]:
+                model.add(keras.layers.ZeroPadding2D(layer["padding"]))
+            o, kernel, _, _ = w.shape
+            model.add(keras.layers.Conv2D(o, kernel))
+        elif kind == "linear":
+            model.add(keras.layers.Dense(len(w)))
+        elif kind == "max_pool2d":
+            model.add(keras.layers.MaxPooling2D(layer["size"]))
+        else:
+            model.add({"relu": keras.layers.ReLU, "flatten": keras.layers.Flatten}[kind]())
+    model.set_weights(weights)
+    return model
+
+
+def compiled(spec: dict[str, Any], a: Arrays) -> Any:
+    """The network with its loss and Adam."""
+    model = network(spec["layers"], a)
+    losses = keras.losses
+    loss = (
+        losses.SparseCategoricalCrossentropy(from_logits=True)
+        if spec["loss"] == "cross_entropy"
+        else losses.MeanSquaredError()
+    )
+    model.compile(optimizer=keras.optimizers.Adam(spec["lr"], epsilon=1e-8), loss=loss)
+    return model
+
+
+def model(spec: dict[str, Any], a: Arrays) -> Job:
+    """A whole training step, or a prediction."""
+    built = compiled(spec, a)
+    x, y = a["x"], a["y"]
+    if spec["pass"] == "predict":
+        return Job(lambda: built.predict_on_batch(x), lambda: {"y": np.asarray(built.predict_on_batch(x))})
+
+    def losses() -> Arrays:
+        return {"losses": np.array([_loss(built, x, y) for _ in range(spec["steps"])])}
+
+    return Job(lambda: built.train_on_batch(x, y), losses)
+
+
+def _loss(built: Any, x: np.ndarray, y: np.ndarray) -> float:
+    """Of this step alone: Keras returns a running mean."""
+    built.reset_metrics()
+    return float(np.asarray(built.train_on_batch(x, y)).ravel()[0])
+
+
+def epoch(spec: dict[str, Any], a: Arrays) -> Epoch:
+    """`fit` over a whole data set, in the order given. Compiling is not counted."""
+    white, size = np.float32(spec["white"]), spec["batch"]
+    x, x_test = (np.divide(a[name], white, dtype=np.float32) for name in ("x", "x_test"))
+    y, y_test, orders = a["y"], a["y_test"], iter(a["orders"])
+    built = compiled(spec, a)
+    weights = built.get_weights()
+    built.fit(x[: size + len(x) % size], y[: size + len(x) % size], batch_size=size, shuffle=False, verbose=0)
+    built.set_weights(weights)
+    for variable in built.optimizer.variables:  # Adam starts anew as well
+        if variable is not built.optimizer.learning_rate:
+            variable.assign(np.zeros(variable.shape, variable.dtype))
+
+    def train() -> float:
+        start = time.perf_counter()
+        order = next(orders)
+        built.fit(x[order], y[order], batch_size=size, shuffle=False, verbose=0)
+        return time.perf_counter() - start
+
+    def accuracy() -> float:
+        scores = built.predict(x_test, batch_size=250, verbose=0)
+        return float(np.mean(scores.argmax(1) == y_test))
+
+    return Epoch(train, accuracy)
+
+
+def prepare(spec: dict[str, Any], a: Arrays, variant: str) -> Job | Epoch:
+    return {"model": model, "epoch": epoch}.get(spec["op"], kernel)(spec, a)
+
+
+if __name__ == "__main__":
+    if tf:
+        tf.config.threading.set_intra_op_parallelism_threads(int(sys.argv[1]))
+        tf.config.threading.set_inter_op_parallelism_threads(1)
+    serve(f"{keras.__version__} on {keras.backend.backend()}", VARIANTS, prepare)

@@ -1,0 +1,99 @@
+"""Tables for people, JSON for programs, and the picture."""
+
+import json
+import statistics
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from contenders import OURS
+
+Say = Callable[[str], None]
+
+
+class Table:
+    """The rows of one op, printed as they come. Peers show how many times longer they take."""
+
+    def __init__(self, name: str, peers: list[str], say: Say) -> None:
+        self.peers, self.say = peers, say
+        self.widths = [max(len(peer), 15) for peer in peers]
+        columns = [f"{name:<28}", f"{'pass':<18}", f"{'NumPy ms':>9}", f"{'C++ ms':>8}", f"{'quartiles':>16}"]
+        columns += [f"{'speed-up':>8}", f"{'rate':>13}", f"{'of peak':>7}", f"{'error':>7}"]
+        columns += [f"{peer:>{width}}" for peer, width in zip(peers, self.widths, strict=True)]
+        header = "  ".join(columns)
+        say(f"\n{header}\n{'-' * len(header)}")
+
+    def row(self, row: dict[str, Any]) -> None:
+        where = f"{_label(row):<28}  {row['pass']:<18}"
+        if "wrong" in row:
+            self.say(f"{where}  WRONG, not timed: {row['wrong']}")
+            return
+        numpy, cpp = row["times"]["numpy"], row["times"]["cpp"]
+        spread = f"{_ms(cpp['quarter'])}-{_ms(cpp['three_quarters'])}"
+        columns = [where, f"{_ms(numpy['median']):>9}", f"{_ms(cpp['median']):>8}", f"{spread:>16}"]
+        columns += [
+            f"{row['speedup']:>7.1f}x",
+            f"{_rate(row):>13}",
+            f"{row['share']:>6.0%} ",
+            f"{row['error']:>7.0e}",
+        ]
+        for peer, width in zip(self.peers, self.widths, strict=True):
+            columns.append(f"{_rival(row['times'].get(peer), cpp):>{width}}")
+        self.say("  ".join(columns))
+
+
+def _label(row: dict[str, Any]) -> str:
+    """Training rows stand in one table, so they name their network."""
+    return f"{row['case']}, batch {row['shape'].split()[1]}" if "samples_per_second" in row else row["shape"]
+
+
+def _ms(seconds: float) -> str:
+    """Three digits or so."""
+    ms = seconds * 1e3
+    return (
+        f"{ms:.0f}" if ms >= 1000 else f"{ms:.1f}" if ms >= 100 else f"{ms:.2f}" if ms >= 1 else f"{ms:.4f}"
+    )
+
+
+def _rate(row: dict[str, Any]) -> str:
+    return f"{row['gflops']:.1f} GFLOP/s" if "gflops" in row else f"{row['gbytes']:.1f} GB/s"
+
+
+def _rival(spread: dict[str, Any] | None, cpp: dict[str, Any]) -> str:
+    return f"{_ms(spread['median'])} ({spread['median'] / cpp['median']:.2f}x)" if spread else "-"
+
+
+def epochs(entry: dict[str, Any], say: Say) -> None:
+    """Seconds (the median of the epochs) and test accuracy after the last, of every contender."""
+    count = len(entry["times"]["cpp"]["seconds"])
+    say(
+        f"\nLeNet-5, {count} epoch{'s' if count > 1 else ''} of {entry['data']}: {entry['samples']:,} images "
+        f"in batches of {entry['batch']}, Adam {entry['lr']:g}; tested on {entry['tested_on']:,}"
+    )
+    ours, samples = statistics.median(entry["times"]["cpp"]["seconds"]), entry["samples"]
+    for name, found in entry["times"].items():
+        seconds = statistics.median(found["seconds"])
+        versus = "" if name == "cpp" else f"  {seconds / ours:.1f}x the time of C++"
+        say(
+            f"  {OURS.get(name, name):<26}{seconds:>9.2f} s an epoch{samples / seconds:>10,.0f} images/s"
+            f"{found['accuracy'][-1]:>9.2%} right{versus}"
+        )
+
+
+def write(result: dict[str, Any], path: Path, picture_path: Path | None) -> None:
+    """The JSON file, and the picture where matplotlib is installed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(result, indent=1) + "\n")
+    if picture_path is None:
+        return
+    print(f"\nresults: {path}")
+    if not result["rows"]:
+        return
+    try:
+        import picture
+    except ImportError as error:
+        print(f'no picture: {error} (pip install "lamina[plot]")')
+        return
+    picture_path.parent.mkdir(parents=True, exist_ok=True)
+    picture.draw(result, picture_path)
+    print(f"picture: {picture_path}")

@@ -1,0 +1,174 @@
+// Kernels against plain loops on integer data, without Python: for processors that CI can only emulate.
+//
+//   aarch64-linux-gnu-g++ -std=c++20 -O2 -ffp-contract=fast -Icsrc -static tests/cpp/exact.cpp csrc/dispatch.cpp csrc/common/*.cpp \
+//       csrc/kernels/topk.cpp csrc/kernels/isa_baseline.cpp csrc/kernels/isa_neon.cpp -o exact && qemu-aarch64-static ./exact
+//
+// Every value is a small integer, so every order of summation gives the same bits. Exit status 1 at the first difference.
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <string>
+#include <vector>
+
+#include "dispatch.h"
+
+using namespace lamina;
+
+template <class T>
+using Array = std::vector<T>;
+
+static unsigned g_seed = 1;
+template <class T>
+Array<T> integers(Index n) {
+  Array<T> a(static_cast<std::size_t>(n));
+  for (T& v : a) {
+    g_seed = g_seed * 1664525u + 1013904223u;
+    v = static_cast<T>(static_cast<int>(g_seed >> 24) % 7 - 3);
+  }
+  return a;
+}
+
+static int g_compared = 0;
+template <class T>
+void expect(const std::string& what, const Array<T>& got, const Array<double>& want) {
+  int nonzero = 0;
+  for (std::size_t i = 0; i < want.size(); ++i) {
+    nonzero += want[i] != 0;
+    if (static_cast<double>(got[i]) != want[i]) {
+      std::printf("%s: element %zu is %g, expected %g\n", what.c_str(), i, static_cast<double>(got[i]), want[i]);
+      std::exit(1);
+    }
+  }
+  if (want.size() > 8 && 2 * nonzero < static_cast<int>(want.size())) {
+    std::printf("%s: most outputs are zero, which proves nothing\n", what.c_str());
+    std::exit(1);
+  }
+  ++g_compared;
+}
+
+template <class T>
+void check_gemm(Index M, Index N, Index K) {
+  const Array<T> a = integers<T>(M * K), b = integers<T>(K * N), bias = integers<T>(N);
+  Array<double> want(static_cast<std::size_t>(M * N));
+  for (Index i = 0; i < M; ++i)
+    for (Index j = 0; j < N; ++j) {
+      double sum = bias[j];
+      for (Index k = 0; k < K; ++k) sum += a[i * K + k] * b[k * N + j];
+      want[i * N + j] = sum;
+    }
+  Array<T> at(a.size()), bt(b.size()), c(want.size());
+  for (Index i = 0; i < M; ++i)
+    for (Index k = 0; k < K; ++k) at[k * M + i] = a[i * K + k];
+  for (Index k = 0; k < K; ++k)
+    for (Index j = 0; j < N; ++j) bt[j * K + k] = b[k * N + j];
+  const MatrixView<T> as[] = {{a.data(), K, 1}, {at.data(), 1, M}}, bs[] = {{b.data(), N, 1}, {bt.data(), 1, K}};
+  for (const auto& va : as)
+    for (const auto& vb : bs) {
+      kernels<T>().gemm(M, N, K, va, vb, c.data(), N, bias.data(), false);
+      expect("gemm", c, want);
+    }
+}
+
+template <class T>
+void check_conv(const Conv2dShape& s) {
+  const Index C = s.C / s.groups, O = s.O / s.groups;
+  const Array<T> x = integers<T>(s.N * s.H * s.W * s.C), w = integers<T>(s.O * s.KH * s.KW * C), b = integers<T>(s.O);
+  const Array<T> dy = integers<T>(s.N * s.OH * s.OW * s.O);
+  Array<double> y(dy.size()), dx(x.size()), dw(w.size()), db(b.size());
+  for (Index n = 0; n < s.N; ++n)
+    for (Index oh = 0; oh < s.OH; ++oh)
+      for (Index ow = 0; ow < s.OW; ++ow)
+        for (Index o = 0; o < s.O; ++o) {
+          const Index out = ((n * s.OH + oh) * s.OW + ow) * s.O + o;
+          y[out] += b[o];
+          db[o] += dy[out];
+          for (Index r = 0; r < s.KH; ++r)
+            for (Index q = 0; q < s.KW; ++q)
+              for (Index c = 0; c < C; ++c) {
+                const Index ih = oh * s.stride_h + r * s.dilation_h - s.top, iw = ow * s.stride_w + q * s.dilation_w - s.left;
+                if (ih < 0 || ih >= s.H || iw < 0 || iw >= s.W) continue;
+                const Index in = ((n * s.H + ih) * s.W + iw) * s.C + o / O * C + c, tap = ((o * s.KH + r) * s.KW + q) * C + c;
+                y[out] += x[in] * w[tap];
+                dx[in] += dy[out] * w[tap];
+                dw[tap] += dy[out] * x[in];
+              }
+        }
+  for (const Algorithm algorithm : {Algorithm::automatic, Algorithm::direct, Algorithm::im2col}) {
+    Array<T> ty(y.size()), tdx(dx.size()), tdw(dw.size()), tdb(db.size());
+    kernels<T>().conv2d(s, algorithm, x.data(), w.data(), b.data(), ty.data());
+    kernels<T>().conv2d_backward_input(s, algorithm, dy.data(), w.data(), tdx.data());
+    kernels<T>().conv2d_backward_weight(s, algorithm, dy.data(), x.data(), tdw.data(), tdb.data());
+    expect("conv2d", ty, y);
+    expect("conv2d_backward_input", tdx, dx);
+    expect("conv2d_backward_weight dw", tdw, dw);
+    expect("conv2d_backward_weight db", tdb, db);
+  }
+}
+
+template <class T>
+void check_pool(const Pool2dShape& s) {
+  const Array<T> x = integers<T>(s.N * s.H * s.W * s.C), dy = integers<T>(s.N * s.OH * s.OW * s.C);
+  Array<double> y(dy.size()), dx(x.size());
+  for (Index out = 0; out < static_cast<Index>(dy.size()); ++out) {
+    const Index c = out % s.C, ow = out / s.C % s.OW, oh = out / s.C / s.OW % s.OH, n = out / s.C / s.OW / s.OH;
+    Index best = -1;
+    for (Index r = 0; r < s.KH; ++r)
+      for (Index q = 0; q < s.KW; ++q) {
+        const Index ih = oh * s.stride_h + r - s.top, iw = ow * s.stride_w + q - s.left;
+        if (ih < 0 || ih >= s.H || iw < 0 || iw >= s.W) continue;
+        const Index in = ((n * s.H + ih) * s.W + iw) * s.C + c;
+        if (best < 0 || x[in] > x[best]) best = in;
+      }
+    y[out] = x[best];
+    dx[best] += dy[out];
+  }
+  Array<T> ty(y.size()), tdx(dx.size());
+  Array<std::uint8_t> codes(y.size());
+  kernels<T>().max_pool2d_u8(s, x.data(), ty.data(), codes.data());
+  kernels<T>().max_pool2d_backward_u8(s, dy.data(), codes.data(), tdx.data());
+  expect("max_pool2d", ty, y);
+  for (std::size_t i = 0; i < dx.size(); ++i)
+    if (static_cast<double>(tdx[i]) != dx[i]) std::printf("max_pool2d_backward differs at %zu\n", i), std::exit(1);
+}
+
+template <class T>
+void check_functions() {
+  Array<T> x, s(513), t(513);
+  for (int i = 0; i < 513; ++i) x.push_back(static_cast<T>((i - 256) / 16.0));
+  kernels<T>().sigmoid(513, x.data(), s.data());
+  kernels<T>().tanh(513, x.data(), t.data());
+  const double eps = sizeof(T) == 4 ? 1.2e-7 : 2.3e-16;
+  for (int i = 0; i < 513; ++i) {
+    const double v = static_cast<double>(x[i]), sig = 1 / (1 + std::exp(-v)), th = std::tanh(v);
+    if (std::fabs(static_cast<double>(s[i]) - sig) > 4 * eps * sig || std::fabs(static_cast<double>(t[i]) - th) > 6 * eps * std::fabs(th))
+      std::printf("sigmoid or tanh is off at %g\n", v), std::exit(1);
+  }
+  ++g_compared;
+}
+
+template <class T>
+void check_all() {
+  check_gemm<T>(1, 1, 1);
+  check_gemm<T>(7, 5, 3);
+  check_gemm<T>(33, 70, 129);
+  check_gemm<T>(130, 17, 600);
+  //              N  H  W   C   O  KH KW OH OW  stride padding     dilation groups
+  check_conv<T>({2, 6, 7, 3, 5, 3, 3, 6, 7, 1, 1, 1, 1, 1, 1, 1, 1, 1});
+  check_conv<T>({1, 9, 8, 17, 33, 3, 2, 5, 4, 2, 2, 1, 1, 0, 1, 1, 1, 1});
+  check_conv<T>({3, 9, 9, 8, 8, 3, 3, 5, 5, 1, 1, 0, 0, 0, 0, 2, 2, 2});
+  check_conv<T>({2, 8, 8, 6, 6, 3, 3, 8, 8, 1, 1, 1, 1, 1, 1, 1, 1, 6});
+  check_conv<T>({2, 5, 5, 16, 48, 1, 1, 5, 5, 1, 1, 0, 0, 0, 0, 1, 1, 1});
+  check_pool<T>({2, 6, 6, 19, 2, 2, 3, 3, 2, 2, 0, 0, 0, 0});
+  check_pool<T>({1, 7, 9, 5, 3, 3, 4, 5, 2, 2, 1, 1, 1, 1});
+  check_functions<T>();
+}
+
+int main() {
+  for (const std::string& isa : available_isas()) {
+    select_isa(isa);
+    check_all<float>();
+    check_all<double>();
+    std::printf("%s: exact\n", isa.c_str());
+  }
+  std::printf("%d comparisons\n", g_compared);
+}
