@@ -77,9 +77,13 @@ def peaks(seconds: float) -> dict[str, float]:
     }
 
 
+def threads_of(count: int) -> str:
+    return f"{count} thread{'s' if count > 1 else ''}"
+
+
 def lines(info: dict[str, Any]) -> list[str]:
     """`describe` for people."""
-    threads = f"{info['threads']} thread{'s' if info['threads'] > 1 else ''}"
+    threads = threads_of(info["threads"])
     openmp = "OpenMP" if info["openmp"] else "no OpenMP"
     found = [
         f"{info['cpu']}, {info['processors']} processors, {info['system']}",

@@ -96,7 +96,7 @@ def _rivals(axes: Any, rows: list[dict[str, Any]], peers: list[str]) -> None:
     short = {"forward + backward": "fwd+bwd", "training step": "training"}
     labels = [f"{row['case']} {row['shape']}  {short.get(row['pass'], row['pass'])}" for row in rows]
     _finish(axes, labels, greatest)
-    axes.legend(fontsize=8, loc="lower right")
+    axes.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.06), ncol=len(peers), frameon=False)
     axes.set_title("times lamina's time that other libraries take (right of 1: lamina is faster)", fontsize=9)
 
 
@@ -109,7 +109,7 @@ def _finish(axes: Any, labels: list[str], greatest: float) -> None:
     axes.axvline(1, color="#222222", linewidth=0.8)
     ticks = [
         t
-        for t in (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
+        for t in (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
         if low * 0.9 <= t <= greatest * 1.6
     ]
     axes.set_xticks(ticks, [f"{t:g}x" for t in ticks], fontsize=8)

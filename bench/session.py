@@ -63,7 +63,7 @@ class Session:
         self.rivals = Rivals(self.options.against, self.threads, self.say)
         for peer in self.rivals.peers:
             self.result["peers"][peer.name] = peer.version
-            self.say(f"{peer.name} {peer.version}, {self.threads} threads, in its own process")
+            self.say(f"{peer.name} {peer.version}, {machine.threads_of(self.threads)}, in its own process")
         code = 0
         start = time.perf_counter()
         try:

@@ -10,7 +10,6 @@ import shutil
 import subprocess
 import sys
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -248,33 +247,30 @@ def test_a_forked_child_computes_on_one_thread_instead_of_hanging():
 
 
 def test_kernels_release_the_interpreter():
-    a = np.ones((1200, 1200))
-    ticks, done = [0], threading.Event()
+    """Another Python thread goes on while a kernel runs; a thread that must wait advances once or twice."""
+    ticks, done = 0, threading.Event()
 
     def tick():
+        nonlocal ticks
         while not done.wait(0.001):
-            ticks[0] += 1
+            ticks += 1
 
-    with config.use_backend("cpp"):
-        before_threads = config.get_num_threads()
-        config.set_num_threads(1)
-        ticker = threading.Thread(target=tick)
-        ticker.start()
-        try:
-            start, before = time.perf_counter(), ticks[0]
-            for _ in range(20):  # until one call was long enough to tell
-                begin, before = time.perf_counter(), ticks[0]
-                ops.gemm(a, a)
-                advanced, seconds = ticks[0] - before, time.perf_counter() - begin
-                if seconds > 0.03 and advanced >= 5:
-                    break
-                a = np.ones((a.shape[0] * 3 // 2,) * 2) if seconds < 0.03 else a
-                assert time.perf_counter() - start < 30
-        finally:
-            done.set()
-            ticker.join()
-            config.set_num_threads(before_threads)
-    assert advanced >= 5, f"another thread advanced {advanced} times in {seconds} s"
+    a = np.ones((1500, 1500))
+    former = config.get_num_threads()
+    config.set_num_threads(1)
+    ticker = threading.Thread(target=tick)
+    ticker.start()
+    try:
+        advanced = []
+        for _ in range(5):  # on a busy machine one try may fall into a pause
+            before = ticks
+            config.backend().gemm(a, a)
+            advanced.append(ticks - before)
+    finally:
+        done.set()
+        ticker.join()
+        config.set_num_threads(former)
+    assert max(advanced) >= 10, f"the other thread advanced {advanced} times"
 
 
 def test_several_python_threads_at_once():
@@ -284,9 +280,9 @@ def test_several_python_threads_at_once():
     def work(seed):
         y, conv = ops.conv2d(x + np.float32(seed), w, padding=1)
         pooled, pool = ops.max_pool2d(y, 2)
-        loss, entropy = ops.softmax_cross_entropy(pooled.mean(axis=(1, 2)), labels)
-        (dx,) = [ops.max_pool2d_backward(pooled, pool)]
-        return [part.tobytes() for part in (loss, *ops.conv2d_backward(dx, conv), entropy[0])]
+        losses, _ = ops.softmax_cross_entropy(pooled.mean(axis=(1, 2)), labels)
+        dx, dw, _ = ops.conv2d_backward(ops.max_pool2d_backward(pooled, pool), conv)
+        return [part.tobytes() for part in (losses, dx, dw)]
 
     before = config.get_num_threads()
     config.set_num_threads(2)
@@ -419,13 +415,14 @@ before = pages()
 for _ in range(200): step()
 print(pages() - before)
 """
-    assert int(_run(code).stdout) < 256  # 1 MiB of 4 KiB pages: one image batch of 200 would show
+    assert int(_run(code).stdout) < 128  # pages: less than 3 kB a step, where a step's outputs are 600 kB
 
 
 def test_freed_memory_is_counted_and_given_back():
     core = config.backend()
+    gc.collect()
     before = core.memory_stats()["in_use"]
-    y, _ = ops.relu(np.ones(1_000_000, np.float32))
+    y = ops.relu(np.ones(1_000_000, np.float32))[0]
     assert core.memory_stats()["in_use"] >= before + y.nbytes
     view = y[10:20]
     del y
@@ -454,8 +451,6 @@ print(float(y.sum()))
     assert _run(code).stdout.split() == [str(72.0 * 4 * 14 * 14 * 8)] * 2
 
 
-# Both parts of an optimised step come from the same cache; so do tensors that a model hands out.
-@caching
 def test_predictions_survive_later_ones():
     model = nn.Sequential(nn.Linear(20, 30), nn.ReLU())
     x = _image(50, 20)

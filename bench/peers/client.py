@@ -70,9 +70,8 @@ class Peer:
             )
         except OSError as error:
             raise Dropped(str(error)) from error
-        if name == "jax" and hasattr(
-            os, "sched_setaffinity"
-        ):  # XLA takes a thread for each processor it sees
+        if name == "jax" and hasattr(os, "sched_setaffinity"):
+            # XLA takes a thread for each processor that it sees when it starts.
             allowed = sorted(os.sched_getaffinity(0))
             os.sched_setaffinity(self._process.pid, allowed[:threads])
         try:

@@ -119,14 +119,9 @@ class Training:
         self.predict = jax.jit(self.forward)
         names = [layer[kind] for layer in spec["layers"] for kind in ("weight", "bias") if kind in layer]
         parameters = {name: jnp.asarray(a[name]) for name in names}
-        zeros = {name: jnp.zeros_like(p) for name, p in parameters.items()}
+        m, v = ({name: jnp.zeros_like(p) for name, p in parameters.items()} for _ in range(2))
         self.cross_entropy, self.lr = spec["loss"] == "cross_entropy", spec["lr"]
-        self.state = (
-            parameters,
-            zeros,
-            {name: jnp.zeros_like(p) for name, p in zeros.items()},
-            jnp.float32(0),
-        )
+        self.state = (parameters, m, v, jnp.float32(0))
         self._step = jax.jit(self._update, donate_argnums=0)
 
     def _loss(self, p: dict[str, Any], x: Any, y: Any) -> Any:

@@ -33,6 +33,8 @@ Index output_length(const char* op, Index size, Index before, Index after, Index
 
 // x_shape (N,H,W,C), w_shape (O,KH,KW,I).
 Conv2dShape conv_shape(const char* op, const Shape& x, const Shape& w, const Options& o) {
+  if (x[1] < 1 || x[2] < 1 || x[3] < 1 || w[0] < 1)
+    fail_value(std::string(op) + ": only N may be empty, but x has shape " + shape_text(x) + " (NHWC) and w " + shape_text(w) + " (OHWI)");
   if (o.groups < 1 || x[3] % o.groups != 0 || w[0] % o.groups != 0 || x[3] / o.groups != w[3])
     fail_value(std::string(op) + ": x has " + std::to_string(x[3]) + " channels and w has shape " + shape_text(w) +
                " (OHWI), which do not fit groups = " + std::to_string(o.groups));

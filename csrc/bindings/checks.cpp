@@ -25,7 +25,7 @@ void require_rank(const char* op, const char* name, const py::array& array, Inde
 
 py::array checked(const char* op, const char* name, const py::array& array, const py::dtype& dtype, const Shape& shape, bool contiguous) {
   const std::string what = std::string(op) + ": " + name;
-  if (!array.dtype().is(dtype))
+  if (!same_dtype(array.dtype(), dtype))
     fail_type(what + " must be " + py::str(dtype).cast<std::string>() + ", not " + py::str(array.dtype()).cast<std::string>());
   const Shape got = shape_of(array);
   bool match = got.size() == shape.size();

@@ -57,6 +57,9 @@ Index size_of(const Shape& shape);
 Shape shape_of(const py::array& array);
 void require_rank(const char* op, const char* name, const py::array& array, Index rank, const char* letters);
 
+// Equal dtypes are mostly one object; an unpickled array brings its own.
+inline bool same_dtype(const py::dtype& a, const py::dtype& b) { return a.is(b) || a.equal(b); }
+
 template <class T>
 struct Type {
   using type = T;
@@ -64,8 +67,8 @@ struct Type {
 // f(Type<float>) or f(Type<double>), by the dtype of the op's leading argument.
 template <class F>
 auto by_dtype(const char* op, const char* name, const py::array& array, F&& f) {
-  if (array.dtype().is(py::dtype::of<float>())) return f(Type<float>{});
-  if (array.dtype().is(py::dtype::of<double>())) return f(Type<double>{});
+  if (same_dtype(array.dtype(), py::dtype::of<float>())) return f(Type<float>{});
+  if (same_dtype(array.dtype(), py::dtype::of<double>())) return f(Type<double>{});
   fail_type(std::string(op) + ": " + name + " must be float32 or float64 in native byte order, not " +
             py::str(array.dtype()).cast<std::string>());
 }

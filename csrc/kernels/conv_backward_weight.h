@@ -2,9 +2,10 @@
 //
 //   dw[o,r,s,c] = sum over n,oh,ow:  dy[n,oh,ow,o]  x[n, oh*stride + r*dilation - padding, ow*..., c]        db[o] = sum dy
 //
-// A tile of (r,s,c) times output channels stays in registers while the pixels of a block pass by: outer_tile. The block's
-// input is opened as in the forward direction; its dy is packed to [pixel][panel column]. Blocks are grouped into chunks by
-// the shape alone; a task is (chunk, group, panel) and sums its blocks in order into its own partial result,
+// A tile of (r,s,c) times output channels stays in registers while the pixels of a block (rows of an image, or several small
+// images) pass by: outer_tile. The block's input is opened as in the forward direction; its dy is packed to [pixel][panel
+// column]. Blocks are grouped into chunks by the shape alone; a task is (chunk, group, panel) and sums its blocks in order into
+// its own partial result,
 // [chunk][group][panel][r,s,c][column]; the chunks are then added in order. So the sum has one order for any thread count.
 #pragma once
 #include "kernels/conv_direct.h"
@@ -22,24 +23,31 @@ struct InputTiles {
   LAMINA_INLINE InputTiles(Index run_length, Index count) : run(run_length), runs(count), across(run_length < kMaxRows / 2) {}
 };
 
-// One block: window x, packed dy, onto partial w.
+// One block: its input x, packed dy, onto partial w.
 template <class T>
-void outer_block(const TapGrid& g, Window<T> x, const Index* offset, const T* dy, Index rows, int vectors, T* w) {
-  const Index depth = g.depth(), a_row = g.step_h * x.row, a_pixel = g.step_w * x.pixel;
+void outer_block(const TapGrid& g, const Window<T>& x, const PixelWalk& walk, const Index* offset, const T* dy, int vectors, T* w) {
   const Runs runs = runs_of(g, x.pixel);
   const InputTiles cut(runs.length, runs.count);
   const Index parts = cut.across ? 1 : runs.count;
-  const Tiles tiles(cut.across ? depth : runs.length);
+  const Tiles tiles(cut.across ? g.depth() : runs.length);
   Index k = 0;
   for (Index part = 0; part < parts; ++part) {
     for (Index i = 0; i < tiles.count; ++i) {
       const int n = tiles.rows(i);
       T* out = w + k * vectors * kLanes<T>;
-      if (cut.across) outer_tile_for<T, false>(n, vectors)(x.data, a_row, a_pixel, offset + k, dy, rows, g.cols, out);
-      else outer_tile_for<T, true>(n, vectors)(x.data + offset[k], a_row, a_pixel, nullptr, dy, rows, g.cols, out);
+      if (cut.across) outer_tile_for<T, false>(n, vectors)(walk, x.data, offset + k, dy, out);
+      else outer_tile_for<T, true>(n, vectors)(walk, x.data + offset[k], nullptr, dy, out);
       k += n;
     }
   }
+}
+
+// Where input k = (r,s,c) of a pixel stands, from the pixel's first.
+template <class T>
+LAMINA_INLINE void input_offsets(const TapGrid& g, const Window<T>& x, Index* offset) {
+  for (Index r = 0; r < g.row_taps; ++r)
+    for (Index q = 0; q < g.col_taps; ++q)
+      for (Index c = 0; c < g.C; ++c) *offset++ = r * g.row_step * x.row + q * g.col_step * x.pixel + c;
 }
 
 // dst[pixel][column] from rows of dy, and their sums onto db (full vectors).
@@ -78,27 +86,41 @@ void reduce_panel(T* partial, Index chunks, Index chunk_size, Index depth, int c
   }
 }
 
+// How the work is cut: a function of the shape alone.
+struct WeightPlan {
+  Index block_rows, row_blocks, images, units, chunks;  // a unit is one block: `images` images or `block_rows` rows of one
+  template <class T>
+  static WeightPlan of(const Conv2dShape& s, const TapGrid& g, Index panels, Index chunk_size) {
+    const Index row_bytes = greatest(1, static_cast<Index>(sizeof(T)) * g.span_w() * g.C * g.step_h);
+    WeightPlan p;
+    p.block_rows = ceil_div(s.OH, ceil_div(s.OH, greatest(1, kBlockBytes / row_bytes)));
+    p.row_blocks = ceil_div(s.OH, p.block_rows);
+    p.images = p.row_blocks > 1 ? 1 : greatest(1, least(ceil_div(s.N, kMostChunks), kBlockBytes / (row_bytes * s.OH)));
+    p.units = ceil_div(s.N, p.images) * p.row_blocks;
+    const Index wanted = ceil_div(2 * kMostChunks, s.groups * panels);
+    const Index affordable = greatest(1, kPartialBytes / (chunk_size * static_cast<Index>(sizeof(T))));
+    p.chunks = greatest(1, least(least(wanted, kMostChunks), least(affordable, p.units)));
+    return p;
+  }
+};
+
 template <class T>
 void conv2d_direct_backward_weight(const Conv2dShape& s, const T* dy, const T* x, T* dw, T* db) {
   const Index C = s.C / s.groups, O = s.O / s.groups;
   const TapGrid g{s.H, s.W, C, s.C, s.KH, -s.top, s.dilation_h, s.KW, -s.left, s.dilation_w, s.stride_h, s.stride_w,
                   s.OH, s.OW, s.OH * s.OW * s.O, s.OW * s.O, s.O, O, s.groups};
   const bool in_place = g.inside();
-  const Index panels = panel_count<T>(O), depth = g.depth(), width = panels * kPanel<T>;
-  const Index row_bytes = greatest(1, static_cast<Index>(sizeof(T)) * g.span_w() * C * g.step_h);
-  const Index block_rows = s.OH == 0 ? 1 : ceil_div(s.OH, ceil_div(s.OH, greatest(1, kBlockBytes / row_bytes)));
-  const Index row_blocks = ceil_div(s.OH, block_rows), units = s.N * row_blocks;
-  const Index chunk_size = s.groups * width * depth;
-  const Index wanted = ceil_div(2 * kMostChunks, s.groups * panels);
-  const Index affordable = greatest(1, kPartialBytes / (chunk_size * static_cast<Index>(sizeof(T))));
-  const Index chunks = greatest(1, least(least(wanted, kMostChunks), least(affordable, units)));
+  const Index panels = panel_count<T>(O), depth = g.depth(), width = panels * kPanel<T>, chunk_size = s.groups * width * depth;
+  const WeightPlan plan = WeightPlan::of<T>(s, g, panels, chunk_size);
+  const Index chunks = plan.chunks, units = plan.units;
   Buffer partial_buffer(sizeof(T) * static_cast<std::size_t>(chunks * (chunk_size + s.groups * width)));
   T* const partial = partial_buffer.as<T>();
   T* const partial_db = partial + chunks * chunk_size;
 
-  const Index window = (in_place ? 0 : g.span_h(block_rows) * g.span_w() * C) + kAlignment;
-  const Index slab = block_rows * s.OW * kPanel<T>;
-  const std::size_t bytes = sizeof(T) * static_cast<std::size_t>(window + slab) + kAlignment + sizeof(Index) * static_cast<std::size_t>(depth);
+  const Index window = in_place ? 0 : g.span_h(plan.block_rows) * g.span_w() * C;
+  const Index slab = plan.images * plan.block_rows * s.OW * kPanel<T>;
+  const Index window_end = ceil_div((slab + plan.images * window) * static_cast<Index>(sizeof(T)), kAlignment) * static_cast<Index>(kAlignment);
+  const std::size_t bytes = static_cast<std::size_t>(window_end) + sizeof(Index) * static_cast<std::size_t>(depth);
   const Index tasks = chunks * s.groups * panels;
   const double cost = 2.0 * static_cast<double>(s.N * s.OH * s.OW) * static_cast<double>(s.O * depth) / static_cast<double>(tasks);
   parallel_for_scratch(tasks, cost, bytes, [&](Index task, void* mine) {
@@ -107,20 +129,23 @@ void conv2d_direct_backward_weight(const Conv2dShape& s, const T* dy, const T* x
     const int vectors = panel_vectors<T>(O, p), columns = static_cast<int>(least(O - p * kPanel<T>, kPanel<T>));
     T* const slab_data = static_cast<T*>(mine);
     T* const scratch = slab_data + slab;
-    Index* const offset = reinterpret_cast<Index*>(scratch + ceil_div(window * sizeof(T), kAlignment) * kAlignment / sizeof(T));
+    Index* const offset = reinterpret_cast<Index*>(static_cast<char*>(mine) + window_end);
     T* const w = partial + chunk * chunk_size + group * width * depth + panel_offset<T>(p, depth);
     T* const sums = partial_db + chunk * s.groups * width + group * width + p * kPanel<T>;
     fill_zero(w, depth * vectors * kLanes<T>);
     fill_zero(sums, static_cast<Index>(vectors) * kLanes<T>);
     for (Index unit = chunk * units / chunks; unit < (chunk + 1) * units / chunks; ++unit) {
-      const Index n = unit / row_blocks, first = unit % row_blocks * block_rows, rows = least(block_rows, s.OH - first);
-      const Window<T> here = open_window(g, x + n * s.H * s.W * s.C, group, first, rows, in_place, scratch);
-      Index* o = offset;
-      for (Index r = 0; r < s.KH; ++r)
-        for (Index q = 0; q < s.KW; ++q)
-          for (Index c = 0; c < C; ++c) *o++ = r * g.row_step * here.row + q * g.col_step * here.pixel + c;
-      pack_gradient(dy + (n * s.OH + first) * s.OW * s.O + j, rows * s.OW, s.O, columns, vectors, slab_data, sums);
-      outer_block(g, here, offset, slab_data, rows, vectors, w);
+      const Index n0 = unit / plan.row_blocks * plan.images, first = unit % plan.row_blocks * plan.block_rows;
+      const Index images = least(plan.images, s.N - n0), rows = least(plan.block_rows, s.OH - first), pixels = rows * s.OW;
+      Window<T> here{};
+      for (Index i = images - 1; i >= 0; --i) {
+        const Index n = n0 + i;
+        here = open_window(g, x + n * s.H * s.W * s.C, group, first, rows, in_place, scratch + i * window);
+        pack_gradient(dy + (n * s.OH + first) * s.OW * s.O + j, pixels, s.O, columns, vectors, slab_data + i * pixels * vectors * kLanes<T>, sums);
+      }
+      input_offsets(g, here, offset);
+      const PixelWalk walk{images, rows, s.OW, in_place ? s.H * s.W * s.C : window, g.step_h * here.row, g.step_w * here.pixel};
+      outer_block(g, here, walk, offset, slab_data, vectors, w);
     }
   });
   parallel_for(s.groups * panels, kByte * static_cast<double>(chunks * depth * kPanel<T>) * sizeof(T), [&](Index task) {

@@ -117,26 +117,34 @@ void row_tile(const RowTile<T>& t, const T* a, const T* b, T* y) {
   store_tile<T, MR, NV>(acc, y, t.ldy, t.columns);
 }
 
-// w (MR rows of NV full vectors, contiguous) += sum over p < pixels.  kContiguous: input i of a pixel is a[i]; otherwise
-// a[offset[i]].
+// The pixels of a block, as outer_tile walks them: images, rows of an image, pixels of a row.
+struct PixelWalk {
+  Index images, rows, columns;
+  Index image_step, row_step, pixel_step;  // elements of a
+};
+
+// w (MR rows of NV full vectors, contiguous) += sum over the pixels. b holds the pixels one after another. kContiguous: input
+// i of a pixel is a[i]; otherwise a[offset[i]].
 template <class T, int MR, int NV, bool kContiguous>
-void outer_tile(const T* a, Index a_row, Index a_pixel, const Index* offset, const T* b, Index rows, Index columns, T* w) {
+void outer_tile(const PixelWalk& walk, const T* a, const Index* offset, const T* b, T* w) {
   constexpr int W = kLanes<T>;
   Vec<T> acc[MR][NV];
   LAMINA_UNROLL for (int i = 0; i < MR; ++i) {
     LAMINA_UNROLL for (int j = 0; j < NV; ++j) acc[i][j] = load(w + (i * NV + j) * W);
   }
-  for (Index r = 0; r < rows; ++r) {
-    const T* pixel = a + r * a_row;
-    for (Index p = 0; p < columns; ++p) {
-      Vec<T> column[NV];
-      LAMINA_UNROLL for (int j = 0; j < NV; ++j) column[j] = load(b + j * W);
-      LAMINA_UNROLL for (int i = 0; i < MR; ++i) {
-        const Vec<T> row = splat(kContiguous ? pixel[i] : pixel[offset[i]]);
-        LAMINA_UNROLL for (int j = 0; j < NV; ++j) acc[i][j] += row * column[j];
+  for (Index n = 0; n < walk.images; ++n) {
+    for (Index r = 0; r < walk.rows; ++r) {
+      const T* pixel = a + n * walk.image_step + r * walk.row_step;
+      for (Index p = 0; p < walk.columns; ++p) {
+        Vec<T> column[NV];
+        LAMINA_UNROLL for (int j = 0; j < NV; ++j) column[j] = load(b + j * W);
+        LAMINA_UNROLL for (int i = 0; i < MR; ++i) {
+          const Vec<T> row = splat(kContiguous ? pixel[i] : pixel[offset[i]]);
+          LAMINA_UNROLL for (int j = 0; j < NV; ++j) acc[i][j] += row * column[j];
+        }
+        pixel += walk.pixel_step;
+        b += NV * W;
       }
-      pixel += a_pixel;
-      b += NV * W;
     }
   }
   LAMINA_UNROLL for (int i = 0; i < MR; ++i) {
@@ -148,7 +156,7 @@ void outer_tile(const T* a, Index a_row, Index a_pixel, const Index* offset, con
 template <class T>
 using RowTileFn = void (*)(const RowTile<T>&, const T*, const T*, T*);
 template <class T>
-using OuterTileFn = void (*)(const T*, Index, Index, const Index*, const T*, Index, Index, T*);
+using OuterTileFn = void (*)(const PixelWalk&, const T*, const Index*, const T*, T*);
 
 template <class T, int NV, bool kFlag, int... I>
 struct TileTable {
