@@ -10,12 +10,19 @@ from pathlib import Path
 
 import options as command_line
 
+_INTERRUPTED = 130
+
 
 def main() -> int:
     options = command_line.parse()
     stem = Path("bench-results", time.strftime("%Y-%m-%d-%H%M%S"))
     options.json = options.json or stem.with_suffix(".json")
     options.picture = options.picture or options.json.with_suffix(".png")
+    for path in (options.json, options.picture):
+        try:  # now, and not when all is measured
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            command_line.make_parser().error(f"cannot write to {path.parent}: {error}")
     if options.threads and len(options.threads) > 1:
         return _one_process_each(options)
     threads = options.threads[0] if options.threads else command_line.processors()
@@ -46,6 +53,8 @@ def _one_process_each(options) -> int:
             else:
                 for section in ("runs", "rows", "epochs"):
                     merged[section] += part[section]
+            if code == _INTERRUPTED:
+                break
     import report
 
     report.write(merged, options.json, options.picture)
@@ -64,4 +73,7 @@ def _arguments(options) -> list[str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(_INTERRUPTED)

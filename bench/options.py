@@ -50,7 +50,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
         options.cases = [name for name in options.cases if name not in (*MODELS, "epoch")]
     options.against = _peers(parser, options.against)
     if options.seconds is None:
-        options.seconds = 0.25 if options.quick else 1.5
+        options.seconds = 0.2 if options.quick else 1.5
     return options
 
 
@@ -76,7 +76,7 @@ def make_parser() -> argparse.ArgumentParser:
     add("--json", type=Path, metavar="PATH", help="results (default: bench-results/<date>.json)")
     add("--picture", type=Path, metavar="PATH", help="figure (default: beside the JSON file, .png)")
     add("--no-train", action="store_true", help="kernels only")
-    add("--seconds", type=_positive, help="time for each line of the tables (default: 1.5, quick: 0.25)")
+    add("--seconds", type=_positive, help="time for each line of the tables (default: 1.5, quick: 0.2)")
     add("--epochs", type=_count, default=1, help="epochs of the case epoch (default: 1)")
     add("--part", action="store_true", help=argparse.SUPPRESS)  # one of several processes: no picture
     add("--dist", type=Path, metavar="PATH", help="a wheel or the folder with it, for footprint")

@@ -11,35 +11,44 @@ from contenders import OURS
 Say = Callable[[str], None]
 
 
+_WHERE = (28, 18)
+_COLUMNS = (
+    ("NumPy ms", 9),
+    ("C++ ms", 8),
+    ("least", 8),
+    ("quartiles", 15),
+    ("speed-up", 8),
+    ("rate", 13),
+    ("of peak", 7),
+    ("error", 6),
+)
+LEGEND = """ms: medians; of C++ also the least and the quartiles. of peak: of the multiply-adds above, or of reading
+memory, which caches surpass. error: the greatest of C++ against float64. (..x): times the C++ time."""
+
+
 class Table:
-    """The rows of one op, printed as they come. Peers show how many times longer they take."""
+    """The rows of one op, printed as they come."""
 
     def __init__(self, name: str, peers: list[str], say: Say) -> None:
         self.peers, self.say = peers, say
-        self.widths = [max(len(peer), 15) for peer in peers]
-        columns = [f"{name:<28}", f"{'pass':<18}", f"{'NumPy ms':>9}", f"{'C++ ms':>8}", f"{'quartiles':>16}"]
-        columns += [f"{'speed-up':>8}", f"{'rate':>13}", f"{'of peak':>7}", f"{'error':>7}"]
-        columns += [f"{peer:>{width}}" for peer, width in zip(peers, self.widths, strict=True)]
-        header = "  ".join(columns)
+        self.widths = [width for _, width in _COLUMNS] + [max(len(peer), 15) for peer in peers]
+        header = self._line((name, "pass"), [*(title for title, _ in _COLUMNS), *peers])
         say(f"\n{header}\n{'-' * len(header)}")
 
     def row(self, row: dict[str, Any]) -> None:
-        where = f"{_label(row):<28}  {row['pass']:<18}"
+        where = (_label(row), row["pass"])
         if "wrong" in row:
-            self.say(f"{where}  WRONG, not timed: {row['wrong']}")
+            self.say(f"{self._line(where, [])}  WRONG, not timed: {row['wrong']}")
             return
         numpy, cpp = row["times"]["numpy"], row["times"]["cpp"]
-        spread = f"{_ms(cpp['quarter'])}-{_ms(cpp['three_quarters'])}"
-        columns = [where, f"{_ms(numpy['median']):>9}", f"{_ms(cpp['median']):>8}", f"{spread:>16}"]
-        columns += [
-            f"{row['speedup']:>7.1f}x",
-            f"{_rate(row):>13}",
-            f"{row['share']:>6.0%} ",
-            f"{row['error']:>7.0e}",
-        ]
-        for peer, width in zip(self.peers, self.widths, strict=True):
-            columns.append(f"{_rival(row['times'].get(peer), cpp):>{width}}")
-        self.say("  ".join(columns))
+        cells = [_ms(numpy["median"]), _ms(cpp["median"]), _ms(cpp["least"])]
+        cells += [f"{_ms(cpp['quarter'])}-{_ms(cpp['three_quarters'])}", f"{row['speedup']:.1f}x", _rate(row)]
+        cells += [f"{row['share']:.0%}", f"{row['error']:.0e}"]
+        self.say(self._line(where, cells + [_rival(row["times"].get(peer), cpp) for peer in self.peers]))
+
+    def _line(self, where: tuple[str, str], cells: list[str]) -> str:
+        left = [f"{text:<{width}}" for text, width in zip(where, _WHERE, strict=True)]
+        return "  ".join(left + [f"{cell:>{width}}" for cell, width in zip(cells, self.widths, strict=False)])
 
 
 def _label(row: dict[str, Any]) -> str:
@@ -82,7 +91,6 @@ def epochs(entry: dict[str, Any], say: Say) -> None:
 
 def write(result: dict[str, Any], path: Path, picture_path: Path | None) -> None:
     """The JSON file, and the picture where matplotlib is installed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(result, indent=1) + "\n")
     if picture_path is None:
         return
@@ -94,6 +102,5 @@ def write(result: dict[str, Any], path: Path, picture_path: Path | None) -> None
     except ImportError as error:
         print(f'no picture: {error} (pip install "lamina[plot]")')
         return
-    picture_path.parent.mkdir(parents=True, exist_ok=True)
     picture.draw(result, picture_path)
     print(f"picture: {picture_path}")

@@ -64,6 +64,7 @@ class Session:
         for peer in self.rivals.peers:
             self.result["peers"][peer.name] = peer.version
             self.say(f"{peer.name} {peer.version}, {machine.threads_of(self.threads)}, in its own process")
+        self.say(report.LEGEND)
         code = 0
         start = time.perf_counter()
         try:

@@ -13,7 +13,7 @@ import lamina as lm
 from lamina import nn, optim
 from lamina.nn.summary import summarize
 
-_STEPS = 3  # whose losses are compared
+_STEPS = 2  # whose losses are compared
 _TOLERANCE = 1e-3
 _LR = 1e-3
 

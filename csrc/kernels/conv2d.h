@@ -23,12 +23,19 @@ void conv2d(const Conv2dShape& s, Algorithm algorithm, const T* x, const T* w, c
   conv2d_direct(s, x, w, b, y);
 }
 
+// Backward to the input, direct computes every input pixel in whole vectors of channels, also from the zeros around dy; the
+// textbook way multiplies what is there, in KH*KW times as many columns, and pays with a scatter. Measured: it wins from
+// about three times less arithmetic on.
+template <class T>
+LAMINA_INLINE bool wastes_lanes(const Conv2dShape& s) {
+  const Index direct = s.H * s.W * ceil_div(s.C, kLanes<T>) * kLanes<T>, product = s.OH * s.OW * s.stride_h * s.stride_w * s.C;
+  return s.groups == 1 && s.KH * s.KW > 1 && direct >= 3 * product;
+}
+
 template <class T>
 void conv2d_backward_input(const Conv2dShape& s, Algorithm algorithm, const T* dy, const T* w, T* dx) {
   if (is_depthwise(s) && algorithm != Algorithm::im2col) return conv2d_depthwise_backward_input(s, dy, w, dx);
-  // A vector across few input channels is mostly empty; the product of the textbook way has KH*KW times as many columns.
-  const bool few = s.C / s.groups <= kLanes<T> / 2 && s.KH * s.KW > 1;
-  if (algorithm == Algorithm::automatic && few) algorithm = Algorithm::im2col;
+  if (algorithm == Algorithm::automatic && wastes_lanes<T>(s)) algorithm = Algorithm::im2col;
   if (choose_algorithm(s, algorithm) == Algorithm::im2col) return conv2d_im2col_backward_input(s, dy, w, dx);
   conv2d_direct_backward_input(s, dy, w, dx);
 }

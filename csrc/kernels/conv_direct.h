@@ -130,6 +130,7 @@ void direct_panel(const TapGrid& g, Window<T> x, RowTile<T> t, const T* panel, i
     T* out = y + q * g.out_row;
     for (Index i = 0; i < tiles.count; ++i) {
       const int n = tiles.rows(i);
+      for (int r = 0; r < n; ++r) __builtin_prefetch(out + r * g.out_col, 1);  // to write soon
       row_tile_for<T, false>(n, vectors)(t, a, panel, out);
       a += n * t.lda;
       out += n * g.out_col;
