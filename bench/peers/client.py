@@ -5,6 +5,7 @@ files, which hold images as NHWC and weights as OHWI whatever the peer prefers. 
 input between its turns, so it takes no processor from the others.
 """
 
+import contextlib
 import json
 import os
 import subprocess
@@ -17,6 +18,7 @@ from typing import Any
 import numpy as np
 from timing import Dropped
 
+_BENCH = Path(__file__).parents[1]
 _LIMIT = 3600.0  # seconds for one answer
 _HELLO_LIMIT = 300.0
 
@@ -41,6 +43,19 @@ class Job:
         return answer["seconds"], answer["accuracy"]
 
 
+def _environment(threads: int) -> dict[str, str]:
+    """Of a peer: no accelerators, so many threads, and this folder to import from."""
+    path = [str(_BENCH), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {
+        **os.environ,
+        **{f"{library}_NUM_THREADS": str(threads) for library in ("OMP", "MKL", "OPENBLAS")},
+        "PYTHONPATH": os.pathsep.join(path),
+        "CUDA_VISIBLE_DEVICES": "",
+        "JAX_PLATFORMS": "cpu",
+        "TF_CPP_MIN_LOG_LEVEL": "2",
+    }
+
+
 class Peer:
     """Start `peers/<name>_peer.py` under `python`. Dropped says why that is impossible."""
 
@@ -49,20 +64,10 @@ class Peer:
         self._folder = tempfile.TemporaryDirectory(prefix="lamina-bench-")
         self._log = Path(self._folder.name, "log").open("w+")  # noqa: SIM115
         self._files = 0
-        environment = {
-            **os.environ,
-            "CUDA_VISIBLE_DEVICES": "",
-            "JAX_PLATFORMS": "cpu",
-            "TF_CPP_MIN_LOG_LEVEL": "2",
-            "PYTHONUNBUFFERED": "1",
-        }
-        for library in ("OMP", "MKL", "OPENBLAS"):
-            environment[f"{library}_NUM_THREADS"] = str(threads)
         try:
             self._process = subprocess.Popen(
                 [python, "-m", f"peers.{name}_peer", str(threads)],
-                cwd=Path(__file__).parents[1],
-                env=environment,
+                env=_environment(threads),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._log,
@@ -73,7 +78,8 @@ class Peer:
         if name == "jax" and hasattr(os, "sched_setaffinity"):
             # XLA takes a thread for each processor that it sees when it starts.
             allowed = sorted(os.sched_getaffinity(0))
-            os.sched_setaffinity(self._process.pid, allowed[:threads])
+            with contextlib.suppress(OSError):  # it may have ended already
+                os.sched_setaffinity(self._process.pid, allowed[:threads])
         try:
             hello = self.ask(do="hello", limit=_HELLO_LIMIT)
         except Dropped:
@@ -150,6 +156,8 @@ class Peer:
         except (OSError, subprocess.TimeoutExpired):
             self._process.kill()
             self._process.wait()
+        assert self._process.stdout
+        self._process.stdout.close()
         self._log.close()
         self._folder.cleanup()
 

@@ -5,6 +5,7 @@
 // multiply-adds over k, cut into pieces of kDepth.
 #pragma once
 #include "common/parallel.h"
+#include "kernels/gemv.h"
 #include "kernels/pack.h"
 
 namespace lamina {
@@ -104,6 +105,7 @@ void gemm_block(const GemmSlice<T>& s, Index i, Index rows, Index first, Index l
 template <class T>
 void gemm(Index M, Index N, Index K, MatrixView<T> a, MatrixView<T> b, T* c, Index ldc, const T* bias, bool accumulate) {
   if (M == 0 || N == 0) return;
+  if (suits_gemv(M, a, b)) return gemv(M, N, K, a, b, c, ldc, bias, accumulate);
   const Index panels = panel_count<T>(N), most = least(K, kDepth);
   Buffer packed_b(sizeof(T) * static_cast<std::size_t>(panels * kPanel<T> * most));
   Buffer packed_a(a.cs != 1 || rows_collide(a, M) ? sizeof(T) * static_cast<std::size_t>(M * most) : 0);
