@@ -34,9 +34,7 @@ std::vector<Candidate> candidates() {
 
 std::atomic<const KernelTable*> g_active{nullptr};
 
-double now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
+double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
 constexpr double kAlways = 1e12;  // a cost that makes parallel_for use every thread
 
@@ -78,8 +76,9 @@ void select_isa(const std::string& name) {
     }
     supported << (supported.tellp() > 0 ? ", " : "") << c.table->name;
   }
-  throw std::invalid_argument("LAMINA_ISA: '" + name + "' is not an instruction set of this build and processor; choose one of: " +
-                              supported.str());
+  throw std::invalid_argument(
+      "LAMINA_ISA: '" + name +
+      "' is not an instruction set of this build and processor; choose one of: " + supported.str());
 }
 
 const KernelTable& active() { return *g_active.load(std::memory_order_relaxed); }

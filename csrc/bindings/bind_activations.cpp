@@ -78,27 +78,27 @@ void bind_rows(py::module_& m, const char* op, const char* backward, Pick pick) 
 }
 
 // One callable for both directions: as many pointers as the kernel of that direction takes.
-#define LAMINA_MAP(name)                                                          \
-  struct {                                                                        \
-    template <class T>                                                            \
-    void operator()(const Kernels<T>& k, Index n, const T* x, T* y) const {       \
-      k.name(n, x, y);                                                            \
-    }                                                                             \
-    template <class T>                                                            \
+#define LAMINA_MAP(name)                                                                  \
+  struct {                                                                                \
+    template <class T>                                                                    \
+    void operator()(const Kernels<T>& k, Index n, const T* x, T* y) const {               \
+      k.name(n, x, y);                                                                    \
+    }                                                                                     \
+    template <class T>                                                                    \
     void operator()(const Kernels<T>& k, Index n, const T* dy, const T* y, T* dx) const { \
-      k.name##_backward(n, dy, y, dx);                                            \
-    }                                                                             \
+      k.name##_backward(n, dy, y, dx);                                                    \
+    }                                                                                     \
   } const pick_##name
-#define LAMINA_ROWS(name)                                                         \
-  struct {                                                                        \
-    template <class T>                                                            \
-    void operator()(const Kernels<T>& k, Index M, Index N, const T* x, T* y) const { \
-      k.name(M, N, x, y);                                                         \
-    }                                                                             \
-    template <class T>                                                            \
+#define LAMINA_ROWS(name)                                                                          \
+  struct {                                                                                         \
+    template <class T>                                                                             \
+    void operator()(const Kernels<T>& k, Index M, Index N, const T* x, T* y) const {               \
+      k.name(M, N, x, y);                                                                          \
+    }                                                                                              \
+    template <class T>                                                                             \
     void operator()(const Kernels<T>& k, Index M, Index N, const T* dy, const T* y, T* dx) const { \
-      k.name##_backward(M, N, dy, y, dx);                                         \
-    }                                                                             \
+      k.name##_backward(M, N, dy, y, dx);                                                          \
+    }                                                                                              \
   } const pick_##name
 
 LAMINA_MAP(relu);

@@ -19,33 +19,36 @@ struct Options {
 
 // The output length of an axis; refuses what has none.
 Index output_length(const char* op, Index size, Index before, Index after, Index kernel, Index stride, Index dilation) {
-  if (kernel < 1 || stride < 1 || dilation < 1) fail_value(std::string(op) + ": kernel size, stride and dilation must be at least 1");
+  if (kernel < 1 || stride < 1 || dilation < 1)
+    fail_value(std::string(op) + ": kernel size, stride and dilation must be at least 1");
   if (before < 0 || after < 0) fail_value(std::string(op) + ": padding must not be negative");
   const Index limit = Index{1} << 31;
   if (size >= limit || before >= limit || after >= limit || kernel >= limit || stride >= limit || dilation >= limit)
     fail_value(std::string(op) + ": sizes must be below 2**31");
   const Index reach = dilation * (kernel - 1) + 1, padded = size + before + after;
   if (reach > padded)
-    fail_value(std::string(op) + ": the kernel reaches over " + std::to_string(reach) + " pixels but the padded image has " +
-               std::to_string(padded));
+    fail_value(std::string(op) + ": the kernel reaches over " + std::to_string(reach) +
+               " pixels but the padded image has " + std::to_string(padded));
   return (padded - reach) / stride + 1;
 }
 
 // x_shape (N,H,W,C), w_shape (O,KH,KW,I).
 Conv2dShape conv_shape(const char* op, const Shape& x, const Shape& w, const Options& o) {
   if (x[1] < 1 || x[2] < 1 || x[3] < 1 || w[0] < 1)
-    fail_value(std::string(op) + ": only N may be empty, but x has shape " + shape_text(x) + " (NHWC) and w " + shape_text(w) + " (OHWI)");
+    fail_value(std::string(op) + ": only N may be empty, but x has shape " + shape_text(x) + " (NHWC) and w " +
+               shape_text(w) + " (OHWI)");
   if (o.groups < 1 || x[3] % o.groups != 0 || w[0] % o.groups != 0 || x[3] / o.groups != w[3])
     fail_value(std::string(op) + ": x has " + std::to_string(x[3]) + " channels and w has shape " + shape_text(w) +
                " (OHWI), which do not fit groups = " + std::to_string(o.groups));
   const Index OH = output_length(op, x[1], o.padding[0], o.padding[1], w[1], o.stride[0], o.dilation[0]);
   const Index OW = output_length(op, x[2], o.padding[2], o.padding[3], w[2], o.stride[1], o.dilation[1]);
-  return {x[0], x[1], x[2], x[3], w[0], w[1], w[2], OH, OW, o.stride[0], o.stride[1], o.padding[0], o.padding[1], o.padding[2],
-          o.padding[3], o.dilation[0], o.dilation[1], o.groups};
+  return {x[0],         x[1],         x[2],         x[3],          w[0],          w[1],
+          w[2],         OH,           OW,           o.stride[0],   o.stride[1],   o.padding[0],
+          o.padding[1], o.padding[2], o.padding[3], o.dilation[0], o.dilation[1], o.groups};
 }
 
-py::array conv2d(const py::array& x, const py::array& w, const std::optional<py::array>& b, Pair stride, Sides padding, Pair dilation,
-                 Index groups, const std::string& algorithm) {
+py::array conv2d(const py::array& x, const py::array& w, const std::optional<py::array>& b, Pair stride, Sides padding,
+                 Pair dilation, Index groups, const std::string& algorithm) {
   const char* op = "conv2d";
   const Algorithm chosen = algorithm_named(op, algorithm);
   return by_dtype(op, "x", x, [&](auto type) -> py::array {
@@ -62,8 +65,8 @@ py::array conv2d(const py::array& x, const py::array& w, const std::optional<py:
   });
 }
 
-py::array conv2d_backward_input(const py::array& dy, const py::array& w, Pair input_size, Pair stride, Sides padding, Pair dilation,
-                                Index groups, const std::string& algorithm) {
+py::array conv2d_backward_input(const py::array& dy, const py::array& w, Pair input_size, Pair stride, Sides padding,
+                                Pair dilation, Index groups, const std::string& algorithm) {
   const char* op = "conv2d_backward_input";
   const Algorithm chosen = algorithm_named(op, algorithm);
   return by_dtype(op, "dy", dy, [&](auto type) -> py::array {
@@ -81,8 +84,8 @@ py::array conv2d_backward_input(const py::array& dy, const py::array& w, Pair in
   });
 }
 
-py::tuple conv2d_backward_weight(const py::array& dy, const py::array& x, Pair kernel_size, Pair stride, Sides padding, Pair dilation,
-                                 Index groups, const std::string& algorithm) {
+py::tuple conv2d_backward_weight(const py::array& dy, const py::array& x, Pair kernel_size, Pair stride, Sides padding,
+                                 Pair dilation, Index groups, const std::string& algorithm) {
   const char* op = "conv2d_backward_weight";
   const Algorithm chosen = algorithm_named(op, algorithm);
   return by_dtype(op, "dy", dy, [&](auto type) -> py::tuple {
@@ -106,12 +109,12 @@ py::tuple conv2d_backward_weight(const py::array& dy, const py::array& x, Pair k
 
 void bind_conv(py::module_& m) {
   using py::arg;
-  m.def("conv2d", &conv2d, arg("x"), arg("w"), arg("b").none(true), arg("stride"), arg("padding"), arg("dilation"), arg("groups"),
-        arg("algorithm") = "auto");
-  m.def("conv2d_backward_input", &conv2d_backward_input, arg("dy"), arg("w"), arg("input_size"), arg("stride"), arg("padding"),
-        arg("dilation"), arg("groups"), arg("algorithm") = "auto");
-  m.def("conv2d_backward_weight", &conv2d_backward_weight, arg("dy"), arg("x"), arg("kernel_size"), arg("stride"), arg("padding"),
-        arg("dilation"), arg("groups"), arg("algorithm") = "auto");
+  m.def("conv2d", &conv2d, arg("x"), arg("w"), arg("b").none(true), arg("stride"), arg("padding"), arg("dilation"),
+        arg("groups"), arg("algorithm") = "auto");
+  m.def("conv2d_backward_input", &conv2d_backward_input, arg("dy"), arg("w"), arg("input_size"), arg("stride"),
+        arg("padding"), arg("dilation"), arg("groups"), arg("algorithm") = "auto");
+  m.def("conv2d_backward_weight", &conv2d_backward_weight, arg("dy"), arg("x"), arg("kernel_size"), arg("stride"),
+        arg("padding"), arg("dilation"), arg("groups"), arg("algorithm") = "auto");
 }
 
 }  // namespace lamina

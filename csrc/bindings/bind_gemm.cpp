@@ -19,8 +19,8 @@ py::array gemm(const py::array& a, const py::array& b, const std::optional<py::a
     const MatrixView<T> va = matrix<T>("a", a), vb = matrix<T>("b", b);
     const Index M = a.shape(0), K = a.shape(1), N = b.shape(1);
     if (b.shape(0) != K)
-      fail_value("gemm: a has K = " + std::to_string(K) + " columns (shape " + shape_text(shape_of(a)) + ") but b has " +
-                 std::to_string(b.shape(0)) + " rows (shape " + shape_text(shape_of(b)) + ")");
+      fail_value("gemm: a has K = " + std::to_string(K) + " columns (shape " + shape_text(shape_of(a)) +
+                 ") but b has " + std::to_string(b.shape(0)) + " rows (shape " + shape_text(shape_of(b)) + ")");
     const T* bias_data = optional_input<T>("gemm", "bias", bias, {N});
     py::array c = allocate<T>({M, N});
     T* out = data<T>(c);

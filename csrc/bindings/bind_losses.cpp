@@ -7,8 +7,8 @@ const std::int64_t* checked_labels(const char* op, const py::array& labels, Inde
   const std::int64_t* data = input<std::int64_t>(op, "labels", labels, {M});
   for (Index i = 0; i < M; ++i) {
     if (data[i] < 0 || data[i] >= N)
-      fail_value(std::string(op) + ": labels[" + std::to_string(i) + "] is " + std::to_string(data[i]) + ", but the classes are 0 to " +
-                 std::to_string(N - 1));
+      fail_value(std::string(op) + ": labels[" + std::to_string(i) + "] is " + std::to_string(data[i]) +
+                 ", but the classes are 0 to " + std::to_string(N - 1));
   }
   return data;
 }
@@ -31,7 +31,8 @@ py::tuple softmax_cross_entropy(const py::array& x, const py::array& labels) {
   });
 }
 
-py::array softmax_cross_entropy_backward(const py::array& dloss, const py::array& probabilities, const py::array& labels) {
+py::array softmax_cross_entropy_backward(const py::array& dloss, const py::array& probabilities,
+                                         const py::array& labels) {
   const char* op = "softmax_cross_entropy_backward";
   return by_dtype(op, "dloss", dloss, [&](auto type) -> py::array {
     using T = typename decltype(type)::type;
@@ -83,7 +84,8 @@ py::array mean_squared_error_backward(double dloss, const py::array& x, const py
 void bind_losses(py::module_& m) {
   using py::arg;
   m.def("softmax_cross_entropy", &softmax_cross_entropy, arg("x"), arg("labels"));
-  m.def("softmax_cross_entropy_backward", &softmax_cross_entropy_backward, arg("dloss"), arg("probabilities"), arg("labels"));
+  m.def("softmax_cross_entropy_backward", &softmax_cross_entropy_backward, arg("dloss"), arg("probabilities"),
+        arg("labels"));
   m.def("mean_squared_error", &mean_squared_error, arg("x"), arg("target"));
   m.def("mean_squared_error_backward", &mean_squared_error_backward, arg("dloss"), arg("x"), arg("target"));
 }

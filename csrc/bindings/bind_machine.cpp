@@ -41,7 +41,8 @@ py::dict stats() {
 }
 
 double peak(const std::string& dtype, double seconds) {
-  if (dtype != "float32" && dtype != "float64") fail_value("measure_peak: dtype must be 'float32' or 'float64', not '" + dtype + "'");
+  if (dtype != "float32" && dtype != "float64")
+    fail_value("measure_peak: dtype must be 'float32' or 'float64', not '" + dtype + "'");
   py::gil_scoped_release release;
   return measure_peak(dtype == "float64", seconds);
 }

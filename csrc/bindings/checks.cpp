@@ -20,13 +20,16 @@ Shape shape_of(const py::array& array) { return Shape(array.shape(), array.shape
 
 void require_rank(const char* op, const char* name, const py::array& array, Index rank, const char* letters) {
   if (array.ndim() != rank)
-    fail_value(std::string(op) + ": " + name + " must have the axes " + letters + ", but its shape is " + shape_text(shape_of(array)));
+    fail_value(std::string(op) + ": " + name + " must have the axes " + letters + ", but its shape is " +
+               shape_text(shape_of(array)));
 }
 
-py::array checked(const char* op, const char* name, const py::array& array, const py::dtype& dtype, const Shape& shape, bool contiguous) {
+py::array checked(const char* op, const char* name, const py::array& array, const py::dtype& dtype, const Shape& shape,
+                  bool contiguous) {
   const std::string what = std::string(op) + ": " + name;
   if (!same_dtype(array.dtype(), dtype))
-    fail_type(what + " must be " + py::str(dtype).cast<std::string>() + ", not " + py::str(array.dtype()).cast<std::string>());
+    fail_type(what + " must be " + py::str(dtype).cast<std::string>() + ", not " +
+              py::str(array.dtype()).cast<std::string>());
   const Shape got = shape_of(array);
   bool match = got.size() == shape.size();
   for (std::size_t i = 0; match && i < got.size(); ++i) match = shape[i] < 0 || shape[i] == got[i];

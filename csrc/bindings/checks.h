@@ -1,4 +1,5 @@
-// What every binding checks before it calls a kernel. Nothing is converted: a wrong dtype or layout is the caller's mistake.
+// What every binding checks before it calls a kernel. Nothing is converted: a wrong dtype or layout is the caller's
+// mistake.
 #pragma once
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>

@@ -11,8 +11,8 @@ void cache_free(void* block) noexcept;
 void cache_release() noexcept;  // gives every unused block back to the system
 
 struct MemoryStats {
-  std::size_t in_use, cached;           // bytes
-  std::size_t allocations, reused;      // blocks handed out; those of them that came from the cache
+  std::size_t in_use, cached;       // bytes
+  std::size_t allocations, reused;  // blocks handed out; those of them that came from the cache
 };
 MemoryStats memory_stats();
 
@@ -25,7 +25,9 @@ class Buffer {
   Buffer& operator=(const Buffer&) = delete;
   void* data() const { return data_; }
   template <class T>
-  T* as() const { return static_cast<T*>(data_); }
+  T* as() const {
+    return static_cast<T*>(data_);
+  }
 
  private:
   void* data_;

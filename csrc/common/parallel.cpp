@@ -38,7 +38,8 @@ std::string cgroup_path(const std::string& controller) {
     if (first == std::string::npos || second == std::string::npos) continue;
     std::istringstream names(line.substr(first + 1, second - first - 1));
     bool match = controller.empty() && second == first + 1;
-    for (std::string name; std::getline(names, name, ',');) match = match || (!controller.empty() && name == controller);
+    for (std::string name; std::getline(names, name, ',');)
+      match = match || (!controller.empty() && name == controller);
     if (match) return line.substr(second + 1);
   }
   return "";

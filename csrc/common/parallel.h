@@ -1,5 +1,5 @@
-// The only door to OpenMP. A kernel cuts its work into tasks by the shape alone, so that every sum has one order; threads
-// then take tasks in any order, and the bits are the same for 1, 2 or 16 of them.
+// The only door to OpenMP. A kernel cuts its work into tasks by the shape alone, so that every sum has one order;
+// threads then take tasks in any order, and the bits are the same for 1, 2 or 16 of them.
 #pragma once
 #include <atomic>
 #include <exception>
@@ -53,20 +53,22 @@ class FlushDenormals {
   FlushDenormals& operator=(const FlushDenormals&) = delete;
 };
 
-// Takes tasks until none is left. One body of code for every thread count, never inlined: the compiler contracts a*b + c*d to an
-// FMA of its choice, and two inlined copies of a kernel may round differently.
+// Takes tasks until none is left. One body of code for every thread count, never inlined: the compiler contracts a*b +
+// c*d to an FMA of its choice, and two inlined copies of a kernel may round differently.
 template <class F>
 __attribute__((noinline)) void take_tasks(std::atomic<Index>& next, Index n, void* scratch, F& f) {
   FlushDenormals flush;
   for (Index i; (i = next.fetch_add(1, std::memory_order_relaxed)) < n;) f(i, scratch);
 }
 
-// f(task, scratch) for each task in 0..n-1; `scratch` is `bytes` of aligned memory of the thread's own. Tasks must not throw.
+// f(task, scratch) for each task in 0..n-1; `scratch` is `bytes` of aligned memory of the thread's own. Tasks must not
+// throw.
 template <class F>
 void parallel_for_scratch(Index n, double cost, std::size_t bytes, F&& f) {
   if (n <= 0) return;
   const int threads = plan_threads(n, cost);
-  const std::size_t stride = (bytes + 4095) / 4096 * 4096 + 64;  // a line more than pages: no 4 KiB aliasing between threads
+  const std::size_t stride =
+      (bytes + 4095) / 4096 * 4096 + 64;  // a line more than pages: no 4 KiB aliasing between threads
   Buffer scratch(bytes ? stride * static_cast<std::size_t>(threads) : 0);
   char* const base = static_cast<char*>(scratch.data());
   std::atomic<Index> next{0};

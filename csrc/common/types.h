@@ -9,9 +9,9 @@ namespace lamina {
 using Index = std::ptrdiff_t;
 
 struct Conv2dShape {
-  Index N, H, W, C;        // input image
-  Index O, KH, KW;         // filters: (O, KH, KW, C / groups)
-  Index OH, OW;            // output image
+  Index N, H, W, C;  // input image
+  Index O, KH, KW;   // filters: (O, KH, KW, C / groups)
+  Index OH, OW;      // output image
   Index stride_h, stride_w;
   Index top, bottom, left, right;  // padding
   Index dilation_h, dilation_w;

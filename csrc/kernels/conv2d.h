@@ -8,8 +8,8 @@
 namespace lamina {
 namespace {
 
-// Direct reads pixels of one output row as a tile: with very short rows its tiles are too small to fill the registers, and
-// the matrix of patches, whose rows are all pixels of all images, is faster although it has to be built.
+// Direct reads pixels of one output row as a tile: with very short rows its tiles are too small to fill the registers,
+// and the matrix of patches, whose rows are all pixels of all images, is faster although it has to be built.
 LAMINA_INLINE Algorithm choose_algorithm(const Conv2dShape& s, Algorithm asked) {
   if (asked != Algorithm::automatic) return asked;
   return s.OW < 4 && s.N * s.OH * s.OW >= 16 ? Algorithm::im2col : Algorithm::direct;
@@ -23,12 +23,13 @@ void conv2d(const Conv2dShape& s, Algorithm algorithm, const T* x, const T* w, c
   conv2d_direct(s, x, w, b, y);
 }
 
-// Backward to the input, direct computes every input pixel in whole vectors of channels, also from the zeros around dy; the
-// textbook way multiplies what is there, in KH*KW times as many columns, and pays with a scatter. Measured: it wins from
-// about three times less arithmetic on.
+// Backward to the input, direct computes every input pixel in whole vectors of channels, also from the zeros around dy;
+// the textbook way multiplies what is there, in KH*KW times as many columns, and pays with a scatter. Measured: it wins
+// from about three times less arithmetic on.
 template <class T>
 LAMINA_INLINE bool wastes_lanes(const Conv2dShape& s) {
-  const Index direct = s.H * s.W * ceil_div(s.C, kLanes<T>) * kLanes<T>, product = s.OH * s.OW * s.stride_h * s.stride_w * s.C;
+  const Index direct = s.H * s.W * ceil_div(s.C, kLanes<T>) * kLanes<T>,
+              product = s.OH * s.OW * s.stride_h * s.stride_w * s.C;
   return s.groups == 1 && s.KH * s.KW > 1 && direct >= 3 * product;
 }
 

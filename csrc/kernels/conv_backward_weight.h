@@ -1,12 +1,13 @@
 // Direct convolution, backward to the filters and the bias, NHWC.
 //
-//   dw[o,r,s,c] = sum over n,oh,ow:  dy[n,oh,ow,o]  x[n, oh*stride + r*dilation - padding, ow*..., c]        db[o] = sum dy
+//   dw[o,r,s,c] = sum over n,oh,ow:  dy[n,oh,ow,o]  x[n, oh*stride + r*dilation - padding, ow*..., c]        db[o] =
+//   sum dy
 //
-// A tile of (r,s,c) times output channels stays in registers while the pixels of a block (rows of an image, or several small
-// images) pass by: outer_tile. The block's input is opened as in the forward direction; its dy is packed to [pixel][panel
-// column]. Blocks are grouped into chunks by the shape alone; a task is (chunk, group, panel) and sums its blocks in order into
-// its own partial result,
-// [chunk][group][panel][r,s,c][column]; the chunks are then added in order. So the sum has one order for any thread count.
+// A tile of (r,s,c) times output channels stays in registers while the pixels of a block (rows of an image, or several
+// small images) pass by: outer_tile. The block's input is opened as in the forward direction; its dy is packed to
+// [pixel][panel column]. Blocks are grouped into chunks by the shape alone; a task is (chunk, group, panel) and sums
+// its blocks in order into its own partial result, [chunk][group][panel][r,s,c][column]; the chunks are then added in
+// order. So the sum has one order for any thread count.
 #pragma once
 #include "kernels/conv_direct.h"
 
@@ -16,16 +17,19 @@ namespace {
 constexpr Index kMostChunks = 16;
 constexpr Index kPartialBytes = 16 << 20;
 
-// The inputs of one pixel, (r,s,c) in order, cut into tiles; a tile lies in one contiguous run where runs are long enough.
+// The inputs of one pixel, (r,s,c) in order, cut into tiles; a tile lies in one contiguous run where runs are long
+// enough.
 struct InputTiles {
   Index run, runs;
   bool across;  // runs are short: tiles go across them, by a table of offsets
-  LAMINA_INLINE InputTiles(Index run_length, Index count) : run(run_length), runs(count), across(run_length < kMaxRows / 2) {}
+  LAMINA_INLINE InputTiles(Index run_length, Index count)
+      : run(run_length), runs(count), across(run_length < kMaxRows / 2) {}
 };
 
 // One block: its input x, packed dy, onto partial w.
 template <class T>
-void outer_block(const TapGrid& g, const Window<T>& x, const PixelWalk& walk, const Index* offset, const T* dy, int vectors, T* w) {
+void outer_block(const TapGrid& g, const Window<T>& x, const PixelWalk& walk, const Index* offset, const T* dy,
+                 int vectors, T* w) {
   const Runs runs = runs_of(g, x.pixel);
   const InputTiles cut(runs.length, runs.count);
   const Index parts = cut.across ? 1 : runs.count;
@@ -35,8 +39,10 @@ void outer_block(const TapGrid& g, const Window<T>& x, const PixelWalk& walk, co
     for (Index i = 0; i < tiles.count; ++i) {
       const int n = tiles.rows(i);
       T* out = w + k * vectors * kLanes<T>;
-      if (cut.across) outer_tile_for<T, false>(n, vectors)(walk, x.data, offset + k, dy, out);
-      else outer_tile_for<T, true>(n, vectors)(walk, x.data + offset[k], nullptr, dy, out);
+      if (cut.across)
+        outer_tile_for<T, false>(n, vectors)(walk, x.data, offset + k, dy, out);
+      else
+        outer_tile_for<T, true>(n, vectors)(walk, x.data + offset[k], nullptr, dy, out);
       k += n;
     }
   }
@@ -88,7 +94,8 @@ void reduce_panel(T* partial, Index chunks, Index chunk_size, Index depth, int c
 
 // How the work is cut: a function of the shape alone.
 struct WeightPlan {
-  Index block_rows, row_blocks, images, units, chunks;  // a unit is one block: `images` images or `block_rows` rows of one
+  Index block_rows, row_blocks, images, units,
+      chunks;  // a unit is one block: `images` images or `block_rows` rows of one
   template <class T>
   static WeightPlan of(const Conv2dShape& s, const TapGrid& g, Index panels, Index chunk_size) {
     const Index row_bytes = greatest(1, static_cast<Index>(sizeof(T)) * g.span_w() * g.C * g.step_h);
@@ -107,10 +114,13 @@ struct WeightPlan {
 template <class T>
 void conv2d_direct_backward_weight(const Conv2dShape& s, const T* dy, const T* x, T* dw, T* db) {
   const Index C = s.C / s.groups, O = s.O / s.groups;
-  const TapGrid g{s.H, s.W, C, s.C, s.KH, -s.top, s.dilation_h, s.KW, -s.left, s.dilation_w, s.stride_h, s.stride_w,
-                  s.OH, s.OW, s.OH * s.OW * s.O, s.OW * s.O, s.O, O, s.groups};
+  const TapGrid g{s.H,        s.W,          C,    s.C,     s.KH,
+                  -s.top,     s.dilation_h, s.KW, -s.left, s.dilation_w,
+                  s.stride_h, s.stride_w,   s.OH, s.OW,    s.OH * s.OW * s.O,
+                  s.OW * s.O, s.O,          O,    s.groups};
   const bool in_place = g.inside();
-  const Index panels = panel_count<T>(O), depth = g.depth(), width = panels * kPanel<T>, chunk_size = s.groups * width * depth;
+  const Index panels = panel_count<T>(O), depth = g.depth(), width = panels * kPanel<T>,
+              chunk_size = s.groups * width * depth;
   const WeightPlan plan = WeightPlan::of<T>(s, g, panels, chunk_size);
   const Index chunks = plan.chunks, units = plan.units;
   Buffer partial_buffer(sizeof(T) * static_cast<std::size_t>(chunks * (chunk_size + s.groups * width)));
@@ -119,10 +129,12 @@ void conv2d_direct_backward_weight(const Conv2dShape& s, const T* dy, const T* x
 
   const Index window = in_place ? 0 : g.span_h(plan.block_rows) * g.span_w() * C;
   const Index slab = plan.images * plan.block_rows * s.OW * kPanel<T>;
-  const Index window_end = ceil_div((slab + plan.images * window) * static_cast<Index>(sizeof(T)), kAlignment) * static_cast<Index>(kAlignment);
+  const Index window_end = ceil_div((slab + plan.images * window) * static_cast<Index>(sizeof(T)), kAlignment) *
+                           static_cast<Index>(kAlignment);
   const std::size_t bytes = static_cast<std::size_t>(window_end) + sizeof(Index) * static_cast<std::size_t>(depth);
   const Index tasks = chunks * s.groups * panels;
-  const double cost = 2.0 * static_cast<double>(s.N * s.OH * s.OW) * static_cast<double>(s.O * depth) / static_cast<double>(tasks);
+  const double cost =
+      2.0 * static_cast<double>(s.N * s.OH * s.OW) * static_cast<double>(s.O * depth) / static_cast<double>(tasks);
   parallel_for_scratch(tasks, cost, bytes, [&](Index task, void* mine) {
     const Index p = task % panels, group = task / panels % s.groups, chunk = task / panels / s.groups;
     const Index j = group * O + p * kPanel<T>;
@@ -136,15 +148,18 @@ void conv2d_direct_backward_weight(const Conv2dShape& s, const T* dy, const T* x
     fill_zero(sums, static_cast<Index>(vectors) * kLanes<T>);
     for (Index unit = chunk * units / chunks; unit < (chunk + 1) * units / chunks; ++unit) {
       const Index n0 = unit / plan.row_blocks * plan.images, first = unit % plan.row_blocks * plan.block_rows;
-      const Index images = least(plan.images, s.N - n0), rows = least(plan.block_rows, s.OH - first), pixels = rows * s.OW;
+      const Index images = least(plan.images, s.N - n0), rows = least(plan.block_rows, s.OH - first),
+                  pixels = rows * s.OW;
       Window<T> here{};
       for (Index i = images - 1; i >= 0; --i) {
         const Index n = n0 + i;
         here = open_window(g, x + n * s.H * s.W * s.C, group, first, rows, in_place, scratch + i * window);
-        pack_gradient(dy + (n * s.OH + first) * s.OW * s.O + j, pixels, s.O, columns, vectors, slab_data + i * pixels * vectors * kLanes<T>, sums);
+        pack_gradient(dy + (n * s.OH + first) * s.OW * s.O + j, pixels, s.O, columns, vectors,
+                      slab_data + i * pixels * vectors * kLanes<T>, sums);
       }
       input_offsets(g, here, offset);
-      const PixelWalk walk{images, rows, s.OW, in_place ? s.H * s.W * s.C : window, g.step_h * here.row, g.step_w * here.pixel};
+      const PixelWalk walk{
+          images, rows, s.OW, in_place ? s.H * s.W * s.C : window, g.step_h * here.row, g.step_w * here.pixel};
       outer_block(g, here, walk, offset, slab_data, vectors, w);
     }
   });

@@ -1,10 +1,10 @@
-// Depthwise convolution (groups = C = O): one filter a channel, vectors across the channels, no packing but the filters'
-// (r,s) order: w[r,s][c]. It is bound by memory, not by arithmetic.
+// Depthwise convolution (groups = C = O): one filter a channel, vectors across the channels, no packing but the
+// filters' (r,s) order: w[r,s][c]. It is bound by memory, not by arithmetic.
 //
 //   y[n,oh,ow,c] = b[c] + sum over r,s:  x[n, oh*stride + r*dilation - padding, ow*..., c]  w[r,s][c]
 //
-// Tasks: output rows (forward), input rows (backward to the input: each pixel gathers the outputs it fed), chunks of images
-// with partial sums added in order (backward to the filters).
+// Tasks: output rows (forward), input rows (backward to the input: each pixel gathers the outputs it fed), chunks of
+// images with partial sums added in order (backward to the filters).
 #pragma once
 #include "common/parallel.h"
 #include "simd/vec.h"
@@ -79,7 +79,8 @@ void conv2d_depthwise_backward_weight(const Conv2dShape& s, const T* dy, const T
   const Index units = s.N * s.OH, chunks = greatest(1, least(units, 16));
   Buffer partial_buffer(sizeof(T) * static_cast<std::size_t>(chunks * rows * s.C));
   T* const partial = partial_buffer.as<T>();
-  const double cost = 2.0 * kByte * static_cast<double>(units * s.OW) * static_cast<double>(s.C * rows) / static_cast<double>(chunks);
+  const double cost =
+      2.0 * kByte * static_cast<double>(units * s.OW) * static_cast<double>(s.C * rows) / static_cast<double>(chunks);
   parallel_for(chunks, cost, [&](Index chunk) {
     T* const sums = partial + chunk * rows * s.C;
     fill_zero(sums, rows * s.C);
@@ -99,7 +100,8 @@ void conv2d_depthwise_backward_weight(const Conv2dShape& s, const T* dy, const T
             for (Index ow = 0; ow < s.OW; ++ow) {
               const Index iw = ow * s.stride_w + q * s.dilation_w - s.left;
               if (iw < 0 || iw >= s.W) continue;
-              acc += load_some(grad + ow * s.C + c, lanes) * load_some(x + ((n * s.H + ih) * s.W + iw) * s.C + c, lanes);
+              acc +=
+                  load_some(grad + ow * s.C + c, lanes) * load_some(x + ((n * s.H + ih) * s.W + iw) * s.C + c, lanes);
             }
             store_some(tap, acc, lanes);
           }

@@ -2,12 +2,13 @@
 //
 //   y[n,oh,ow,o] = b[o] + sum over r,s,c:  x[n, oh*stride + r*dilation - padding, ow*..., c]  w[o,r,s,c]
 //
-// For one kernel row r the S*C inputs of a pixel are one contiguous run, and neighbouring pixels lie at a constant stride:
-// that is exactly what row_tile reads. Only a border needs help: a block of rows that touches it is copied into scratch with
-// its zeros. Filters are packed once a call: [group][panel of columns][r][s][c][column].
+// For one kernel row r the S*C inputs of a pixel are one contiguous run, and neighbouring pixels lie at a constant
+// stride: that is exactly what row_tile reads. Only a border needs help: a block of rows that touches it is copied into
+// scratch with its zeros. Filters are packed once a call: [group][panel of columns][r][s][c][column].
 //
-// Backward to the input is the same loop over dy with turned filters; a stride of s splits it into s*s such convolutions,
-// one for each phase of the input pixels (no zeros are ever inserted). Tasks are blocks of output rows; no sum is split.
+// Backward to the input is the same loop over dy with turned filters; a stride of s splits it into s*s such
+// convolutions, one for each phase of the input pixels (no zeros are ever inserted). Tasks are blocks of output rows;
+// no sum is split.
 #pragma once
 #include "common/parallel.h"
 #include "kernels/pack.h"
@@ -19,8 +20,8 @@ constexpr Index kBlockBytes = 192 * 1024;  // of input in one task: it stays in 
 
 // A convolution as this kernel sees it: an input image, an output grid, and taps at regular offsets.
 struct TapGrid {
-  Index H, W, C, pixel;                        // input image; channels used; elements from pixel to pixel
-  Index row_taps, row_first, row_step;         // tap r reads input row q * step_h + row_first + r * row_step
+  Index H, W, C, pixel;                 // input image; channels used; elements from pixel to pixel
+  Index row_taps, row_first, row_step;  // tap r reads input row q * step_h + row_first + r * row_step
   Index col_taps, col_first, col_step;
   Index step_h, step_w;
   Index rows, cols;                            // output grid
@@ -28,12 +29,18 @@ struct TapGrid {
   Index groups;                                // group g reads channels g*C.., makes channels g*columns..
 
   LAMINA_INLINE Index depth() const { return row_taps * col_taps * C; }
-  LAMINA_INLINE Index span_h(Index n) const { return n == 0 || row_taps == 0 ? 0 : (n - 1) * step_h + (row_taps - 1) * row_step + 1; }
-  LAMINA_INLINE Index span_w() const { return cols == 0 || col_taps == 0 ? 0 : (cols - 1) * step_w + (col_taps - 1) * col_step + 1; }
+  LAMINA_INLINE Index span_h(Index n) const {
+    return n == 0 || row_taps == 0 ? 0 : (n - 1) * step_h + (row_taps - 1) * row_step + 1;
+  }
+  LAMINA_INLINE Index span_w() const {
+    return cols == 0 || col_taps == 0 ? 0 : (cols - 1) * step_w + (col_taps - 1) * col_step + 1;
+  }
   LAMINA_INLINE bool inside() const {
     return row_first >= 0 && row_first + span_h(rows) <= H && col_first >= 0 && col_first + span_w() <= W;
   }
-  LAMINA_INLINE Index packed_size(Index panel_width) const { return groups * ceil_div(columns, panel_width) * panel_width * depth(); }
+  LAMINA_INLINE Index packed_size(Index panel_width) const {
+    return groups * ceil_div(columns, panel_width) * panel_width * depth();
+  }
 };
 
 // Filters as the grid's taps meet them: element (tap r, tap s, input channel c, output channel o) of group g is
@@ -67,7 +74,8 @@ void pack_filters(const TapGrid& g, const TapFilters<T>& w, T* dst) {
 
 // `n` rows of an image from row `first` on, `width` columns from column `left` on, C channels, zeros outside.
 template <class T>
-void copy_window(const T* image, Index H, Index W, Index pixel, Index C, Index first, Index n, Index left, Index width, T* dst) {
+void copy_window(const T* image, Index H, Index W, Index pixel, Index C, Index first, Index n, Index left, Index width,
+                 T* dst) {
   const Index begin = least(greatest(left, 0), W), end = greatest(least(left + width, W), begin);
   const Index before = least(greatest(-left, 0), width);
   for (Index i = 0; i < n; ++i, dst += width * C) {
@@ -123,7 +131,8 @@ LAMINA_INLINE void run_offsets(const TapGrid& g, const Window<T>& x, Index* offs
 
 // One panel of output channels for n rows of one image.
 template <class T>
-void direct_panel(const TapGrid& g, Window<T> x, RowTile<T> t, const T* panel, int vectors, Index rows, Index cols, T* y) {
+void direct_panel(const TapGrid& g, Window<T> x, RowTile<T> t, const T* panel, int vectors, Index rows, Index cols,
+                  T* y) {
   const Tiles tiles(cols);
   for (Index q = 0; q < rows; ++q) {
     const T* a = x.data + q * g.step_h * x.row;
@@ -156,32 +165,42 @@ void direct_conv(const TapGrid& g, Index N, const T* x, const T* packed, const T
   const std::size_t bytes = static_cast<std::size_t>(most_runs) * sizeof(Index) + kAlignment +
                             (in_place ? 0 : sizeof(T) * static_cast<std::size_t>(window * images));
   const Index image_groups = ceil_div(N, images);
-  const double cost = 2.0 * static_cast<double>(g.columns * g.depth()) * static_cast<double>(block_rows * g.cols * images);
+  const double cost =
+      2.0 * static_cast<double>(g.columns * g.depth()) * static_cast<double>(block_rows * g.cols * images);
   parallel_for_scratch(g.groups * image_groups * blocks, cost, bytes, [&](Index task, void* mine) {
     const Index block = task % blocks, n0 = task / blocks % image_groups * images, group = task / blocks / image_groups;
     const Index n1 = least(n0 + images, N), first = block * block_rows, rows = least(block_rows, g.rows - first);
     T* scratch = static_cast<T*>(mine);
-    Index* offset = reinterpret_cast<Index*>(scratch + (in_place ? 0 : ceil_div(window * images * sizeof(T), kAlignment) * kAlignment / sizeof(T)));
+    Index* offset = reinterpret_cast<Index*>(
+        scratch + (in_place ? 0 : ceil_div(window * images * sizeof(T), kAlignment) * kAlignment / sizeof(T)));
     Window<T> x0{};
     for (Index n = n0; n < n1; ++n) {
-      const Window<T> here = open_window(g, x + n * g.H * g.W * g.pixel, group, first, rows, in_place, scratch + (n - n0) * window);
+      const Window<T> here =
+          open_window(g, x + n * g.H * g.W * g.pixel, group, first, rows, in_place, scratch + (n - n0) * window);
       if (n == n0) x0 = here;
     }
     run_offsets(g, x0, offset);
     const Index image_step = in_place ? g.H * g.W * g.pixel : window;
     const Runs runs = runs_of(g, x0.pixel);
     // Rows that follow each other without a gap are one long row: a 1x1 convolution is a plain product.
-    const bool joined = in_place && g.row_taps == 1 && g.col_taps == 1 && g.step_h == 1 && g.step_w == 1 && g.cols == g.W &&
-                        g.out_row == g.cols * g.out_col;
+    const bool joined = in_place && g.row_taps == 1 && g.col_taps == 1 && g.step_h == 1 && g.step_w == 1 &&
+                        g.cols == g.W && g.out_row == g.cols * g.out_col;
     for (Index p = 0; p < panels; ++p) {
       const Index j = p * kPanel<T>;
-      const RowTile<T> t{g.step_w * x0.pixel, runs.length, runs.count, offset, g.out_col,
-                         bias ? bias + group * g.columns + j : nullptr, false, static_cast<int>(least(g.columns - j, kPanel<T>))};
+      const RowTile<T> t{g.step_w * x0.pixel,
+                         runs.length,
+                         runs.count,
+                         offset,
+                         g.out_col,
+                         bias ? bias + group * g.columns + j : nullptr,
+                         false,
+                         static_cast<int>(least(g.columns - j, kPanel<T>))};
       const T* panel = packed + group * panels * kPanel<T> * g.depth() + panel_offset<T>(p, g.depth());
       for (Index n = n0; n < n1; ++n) {
         const Window<T> here{x0.data + (n - n0) * image_step, x0.row, x0.pixel};
         T* out = y + n * g.out_image + first * g.out_row + group * g.columns + j;
-        direct_panel(g, here, t, panel, panel_vectors<T>(g.columns, p), joined ? 1 : rows, joined ? rows * g.cols : g.cols, out);
+        direct_panel(g, here, t, panel, panel_vectors<T>(g.columns, p), joined ? 1 : rows,
+                     joined ? rows * g.cols : g.cols, out);
       }
     }
   });
@@ -190,8 +209,10 @@ void direct_conv(const TapGrid& g, Index N, const T* x, const T* packed, const T
 template <class T>
 void conv2d_direct(const Conv2dShape& s, const T* x, const T* w, const T* b, T* y) {
   const Index C = s.C / s.groups, O = s.O / s.groups;
-  const TapGrid g{s.H,      s.W,     s.C / s.groups, s.C,          s.KH,     -s.top,   s.dilation_h, s.KW,       -s.left, s.dilation_w,
-                  s.stride_h, s.stride_w, s.OH,      s.OW,         s.OH * s.OW * s.O, s.OW * s.O, s.O,  O, s.groups};
+  const TapGrid g{s.H,          s.W,  s.C / s.groups,    s.C,          s.KH,       -s.top,
+                  s.dilation_h, s.KW, -s.left,           s.dilation_w, s.stride_h, s.stride_w,
+                  s.OH,         s.OW, s.OH * s.OW * s.O, s.OW * s.O,   s.O,        O,
+                  s.groups};
   Buffer packed(sizeof(T) * static_cast<std::size_t>(g.packed_size(kPanel<T>)));
   pack_filters<T>(g, {w, O * s.KH * s.KW * C, s.KW * C, C, 1, s.KH * s.KW * C}, packed.as<T>());
   direct_conv(g, s.N, x, packed.as<T>(), b, y);
@@ -199,7 +220,8 @@ void conv2d_direct(const Conv2dShape& s, const T* x, const T* w, const T* b, T* 
 
 // The taps r of one phase of the input (rows phase, phase + stride, ...): those whose output row is whole.
 struct PhaseTaps {
-  Index count, first_tap, tap_step, first, step;  // in order of rising output row: w tap, its step (< 0), row offset, its step
+  Index count, first_tap, tap_step, first,
+      step;  // in order of rising output row: w tap, its step (< 0), row offset, its step
 };
 LAMINA_INLINE PhaseTaps phase_taps(Index phase, Index padding, Index kernel, Index stride, Index dilation) {
   PhaseTaps t{0, 0, 0, 0, 1};
@@ -225,11 +247,29 @@ void conv2d_direct_backward_input(const Conv2dShape& s, const T* dy, const T* w,
       const PhaseTaps v = phase_taps(a, s.top, s.KH, s.stride_h, s.dilation_h);
       const PhaseTaps h = phase_taps(c, s.left, s.KW, s.stride_w, s.dilation_w);
       const bool none = v.count == 0 || h.count == 0;
-      const TapGrid g{s.OH, s.OW, O, s.O, none ? 0 : v.count, none ? 0 : v.first, v.step, none ? 0 : h.count, none ? 0 : h.first, h.step,
-                      1, 1, ceil_div(s.H - a, s.stride_h), ceil_div(s.W - c, s.stride_w),
-                      s.H * s.W * s.C, s.stride_h * s.W * s.C, s.stride_w * s.C, C, s.groups};
-      pack_filters<T>(g, {w + v.first_tap * s.KW * C + h.first_tap * C, O * filter, v.tap_step * s.KW * C, h.tap_step * C, filter, 1},
-                      packed.as<T>());
+      const TapGrid g{s.OH,
+                      s.OW,
+                      O,
+                      s.O,
+                      none ? 0 : v.count,
+                      none ? 0 : v.first,
+                      v.step,
+                      none ? 0 : h.count,
+                      none ? 0 : h.first,
+                      h.step,
+                      1,
+                      1,
+                      ceil_div(s.H - a, s.stride_h),
+                      ceil_div(s.W - c, s.stride_w),
+                      s.H * s.W * s.C,
+                      s.stride_h * s.W * s.C,
+                      s.stride_w * s.C,
+                      C,
+                      s.groups};
+      pack_filters<T>(
+          g,
+          {w + v.first_tap * s.KW * C + h.first_tap * C, O * filter, v.tap_step * s.KW * C, h.tap_step * C, filter, 1},
+          packed.as<T>());
       direct_conv<T>(g, s.N, dy, packed.as<T>(), nullptr, dx + (a * s.W + c) * s.C);
     }
   }

@@ -11,13 +11,16 @@ constexpr Index kElements = 1 << 14;  // of a task
 template <class T, class F>
 LAMINA_INLINE void map1(Index n, const T* a, T* out, double cost, F&& f) {
   parallel_blocks(n, kElements, cost, [&](Index begin, Index end) {
-    for_vectors<T>(begin, end, [&](Index i, int lanes) LAMINA_STEP { store_some(out + i, f(load_some(a + i, lanes)), lanes); });
+    for_vectors<T>(begin, end,
+                   [&](Index i, int lanes) LAMINA_STEP { store_some(out + i, f(load_some(a + i, lanes)), lanes); });
   });
 }
 template <class T, class F>
 LAMINA_INLINE void map2(Index n, const T* a, const T* b, T* out, double cost, F&& f) {
   parallel_blocks(n, kElements, cost, [&](Index begin, Index end) {
-    for_vectors<T>(begin, end, [&](Index i, int lanes) LAMINA_STEP { store_some(out + i, f(load_some(a + i, lanes), load_some(b + i, lanes)), lanes); });
+    for_vectors<T>(begin, end, [&](Index i, int lanes) LAMINA_STEP {
+      store_some(out + i, f(load_some(a + i, lanes), load_some(b + i, lanes)), lanes);
+    });
   });
 }
 

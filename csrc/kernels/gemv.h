@@ -1,5 +1,5 @@
-// Products with few rows, such as one sample through a dense layer: b is read once, where it stands, for packing it would cost
-// three times the reading. Bound by memory.
+// Products with few rows, such as one sample through a dense layer: b is read once, where it stands, for packing it
+// would cost three times the reading. Bound by memory.
 //
 //   rows of b contiguous:     c[j..] += sum over kStreams k's of a[k] * b[k][j..]   so many rows are read side by side
 //   columns of b contiguous:  c[j] = sum over vectors of k, then over lanes     kDots columns at a time
@@ -29,7 +29,8 @@ struct Start {
 
 // c (columns begin to end) += the rows k..k+R of b; or from `start` at the first.
 template <class T, int R>
-LAMINA_INLINE void add_rows(Index k, const T* a, Index step, const T* b, Index ldb, Index begin, Index end, Start<T> start, T* c) {
+LAMINA_INLINE void add_rows(Index k, const T* a, Index step, const T* b, Index ldb, Index begin, Index end,
+                            Start<T> start, T* c) {
   Vec<T> x[R];
   LAMINA_UNROLL for (int r = 0; r < R; ++r) x[r] = splat(a[(k + r) * step]);
   for_vectors<T>(begin, end, [&](Index j, int n) LAMINA_STEP {
@@ -40,9 +41,11 @@ LAMINA_INLINE void add_rows(Index k, const T* a, Index step, const T* b, Index l
 }
 
 template <class T>
-void row_times_rows(Index K, const T* a, Index step, const T* b, Index ldb, Index begin, Index end, Start<T> start, T* c) {
+void row_times_rows(Index K, const T* a, Index step, const T* b, Index ldb, Index begin, Index end, Start<T> start,
+                    T* c) {
   Index k = 0;
-  if (K == 0) for_vectors<T>(begin, end, [&](Index j, int n) LAMINA_STEP { store_some(c + j, start.vector(c, j, n), n); });
+  if (K == 0)
+    for_vectors<T>(begin, end, [&](Index j, int n) LAMINA_STEP { store_some(c + j, start.vector(c, j, n), n); });
   for (; k + kStreams <= K; k += kStreams) add_rows<T, kStreams>(k, a, step, b, ldb, begin, end, start, c);
   for (; k < K; ++k) add_rows<T, 1>(k, a, step, b, ldb, begin, end, start, c);
 }
@@ -71,12 +74,15 @@ LAMINA_INLINE bool suits_gemv(Index M, const MatrixView<T>& a, const MatrixView<
 }
 
 template <class T>
-void gemv(Index M, Index N, Index K, MatrixView<T> a, MatrixView<T> b, T* c, Index ldc, const T* bias, bool accumulate) {
+void gemv(Index M, Index N, Index K, MatrixView<T> a, MatrixView<T> b, T* c, Index ldc, const T* bias,
+          bool accumulate) {
   const Start<T> start{bias, accumulate};
   parallel_blocks(N, kGemvColumns, kByte * sizeof(T) * static_cast<double>(K), [&](Index begin, Index end) {
     for (Index i = 0; i < M; ++i) {
-      if (b.cs == 1) row_times_rows(K, a.data + i * a.rs, a.cs, b.data, b.rs, begin, end, start, c + i * ldc);
-      else row_times_columns(K, a.data + i * a.rs, b.data, b.cs, begin, end, start, c + i * ldc);
+      if (b.cs == 1)
+        row_times_rows(K, a.data + i * a.rs, a.cs, b.data, b.rs, begin, end, start, c + i * ldc);
+      else
+        row_times_columns(K, a.data + i * a.rs, b.data, b.cs, begin, end, start, c + i * ldc);
     }
   });
 }

@@ -1,10 +1,11 @@
-// The textbook convolution: a matrix with one row for each output pixel and one column for each (r,s,c), then one product.
+// The textbook convolution: a matrix with one row for each output pixel and one column for each (r,s,c), then one
+// product.
 //
 //   col[n,oh,ow][r,s,c] = x[n, oh*stride + r*dilation - padding, ow*..., c]       y = col w^T + b
 //   dcol = dy w, scattered back by col2im                                        dw = dy^T col
 //
-// Images are taken in chunks whose matrix stays below kColBytes. Tasks: output rows (im2col), images (col2im), blocks of the
-// product (gemm).
+// Images are taken in chunks whose matrix stays below kColBytes. Tasks: output rows (im2col), images (col2im), blocks
+// of the product (gemm).
 #pragma once
 #include "kernels/gemm.h"
 
@@ -51,7 +52,9 @@ void im2col_row(const Conv2dShape& s, Index C, const T* image, Index oh, T* col)
 
 template <class T>
 LAMINA_INLINE void add_to(const T* src, T* dst, Index n) {
-  for_vectors<T>(0, n, [&](Index i, int lanes) LAMINA_STEP { store_some(dst + i, load_some(dst + i, lanes) + load_some(src + i, lanes), lanes); });
+  for_vectors<T>(0, n, [&](Index i, int lanes) LAMINA_STEP {
+    store_some(dst + i, load_some(dst + i, lanes) + load_some(src + i, lanes), lanes);
+  });
 }
 
 template <class T>
@@ -105,8 +108,8 @@ void conv2d_im2col(const Conv2dShape& s, const T* x, const T* w, const T* b, T* 
     for (Index n = 0; n < s.N; n += step) {
       const Index images = least(step, s.N - n);
       im2col(s, group, n, images, x, col.as<T>());
-      gemm<T>(images * pixels, O, K, {col.as<T>(), K, 1}, {w + group * O * K, 1, K}, y + n * pixels * s.O + group * O, s.O,
-              b ? b + group * O : nullptr, false);
+      gemm<T>(images * pixels, O, K, {col.as<T>(), K, 1}, {w + group * O * K, 1, K}, y + n * pixels * s.O + group * O,
+              s.O, b ? b + group * O : nullptr, false);
     }
   }
 }
@@ -115,11 +118,13 @@ template <class T>
 void conv2d_im2col_backward_input(const Conv2dShape& s, const T* dy, const T* w, T* dx) {
   const Index K = s.KH * s.KW * (s.C / s.groups), O = s.O / s.groups, pixels = s.OH * s.OW, step = im2col_images<T>(s);
   Buffer col(sizeof(T) * static_cast<std::size_t>(step * pixels * K));
-  parallel_blocks(s.N * s.H * s.W * s.C, 1 << 14, kByte * sizeof(T), [&](Index i, Index end) { fill_zero(dx + i, end - i); });
+  parallel_blocks(s.N * s.H * s.W * s.C, 1 << 14, kByte * sizeof(T),
+                  [&](Index i, Index end) { fill_zero(dx + i, end - i); });
   for (Index group = 0; group < s.groups; ++group) {
     for (Index n = 0; n < s.N; n += step) {
       const Index images = least(step, s.N - n);
-      gemm<T>(images * pixels, K, O, {dy + n * pixels * s.O + group * O, s.O, 1}, {w + group * O * K, K, 1}, col.as<T>(), K, nullptr, false);
+      gemm<T>(images * pixels, K, O, {dy + n * pixels * s.O + group * O, s.O, 1}, {w + group * O * K, K, 1},
+              col.as<T>(), K, nullptr, false);
       col2im(s, group, n, images, col.as<T>(), dx);
     }
   }
@@ -134,7 +139,8 @@ void conv2d_im2col_backward_weight(const Conv2dShape& s, const T* dy, const T* x
     for (Index n = 0; n < s.N; n += step) {
       const Index images = least(step, s.N - n);
       im2col(s, group, n, images, x, col.as<T>());
-      gemm<T>(O, K, images * pixels, {dy + n * pixels * s.O + group * O, 1, s.O}, {col.as<T>(), K, 1}, dw + group * O * K, K, nullptr, n > 0);
+      gemm<T>(O, K, images * pixels, {dy + n * pixels * s.O + group * O, 1, s.O}, {col.as<T>(), K, 1},
+              dw + group * O * K, K, nullptr, n > 0);
     }
   }
 }

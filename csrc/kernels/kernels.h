@@ -1,6 +1,7 @@
-// The contract: one table of kernels per instruction set. All arrays are contiguous (GEMM operands excepted) and checked by
-// the caller; layouts and equations stand at the top of each kernel's own file. Outputs are written whole (=), never added to,
-// and must not overlap inputs. Kernels may throw std::bad_alloc before they start, and nothing else.
+// The contract: one table of kernels per instruction set. All arrays are contiguous (GEMM operands excepted) and
+// checked by the caller; layouts and equations stand at the top of each kernel's own file. Outputs are written whole
+// (=), never added to, and must not overlap inputs. Kernels may throw std::bad_alloc before they start, and nothing
+// else.
 #pragma once
 #include "common/types.h"
 
@@ -27,11 +28,11 @@ struct Kernels {
   void (*avg_pool2d)(const Pool2dShape&, bool count_padding, const T* x, T* y);
   void (*avg_pool2d_backward)(const Pool2dShape&, bool count_padding, const T* dy, T* dx);
 
-  void (*lstm_cell)(const CellShape&, const T* x, const T* h, const T* c, const T* w_ih, const T* w_hh, const T* b, T* h_next,
-                    T* c_next, T* gates);
+  void (*lstm_cell)(const CellShape&, const T* x, const T* h, const T* c, const T* w_ih, const T* w_hh, const T* b,
+                    T* h_next, T* c_next, T* gates);
   void (*lstm_cell_backward)(const CellShape&, const T* dh_next, const T* dc_next, const T* x, const T* h, const T* c,
-                             const T* w_ih, const T* w_hh, const T* c_next, const T* gates, T* dx, T* dh, T* dc, T* dw_ih,
-                             T* dw_hh, T* db);
+                             const T* w_ih, const T* w_hh, const T* c_next, const T* gates, T* dx, T* dh, T* dc,
+                             T* dw_ih, T* dw_hh, T* db);
   void (*rnn_cell)(const CellShape&, const T* x, const T* h, const T* w_ih, const T* w_hh, const T* b, T* h_next);
   void (*rnn_cell_backward)(const CellShape&, const T* dh_next, const T* x, const T* h, const T* w_ih, const T* w_hh,
                             const T* h_next, T* dx, T* dh, T* dw_ih, T* dw_hh, T* db);
@@ -48,14 +49,14 @@ struct Kernels {
   void (*log_softmax)(Index M, Index N, const T* x, T* y);
   void (*log_softmax_backward)(Index M, Index N, const T* dy, const T* y, T* dx);
   void (*softmax_cross_entropy)(Index M, Index N, const T* x, const std::int64_t* labels, T* loss, T* probabilities);
-  void (*softmax_cross_entropy_backward)(Index M, Index N, const T* dloss, const T* probabilities, const std::int64_t* labels,
-                                         T* dx);
+  void (*softmax_cross_entropy_backward)(Index M, Index N, const T* dloss, const T* probabilities,
+                                         const std::int64_t* labels, T* dx);
   T (*mean_squared_error)(Index n, const T* x, const T* target);
   void (*mean_squared_error_backward)(Index n, double dloss, const T* x, const T* target, T* dx);
 
   void (*sgd_step)(Index n, T* p, const T* g, T* v, double lr, double momentum, bool nesterov, double decay);
-  void (*adam_step)(Index n, T* p, const T* g, T* m, T* v, double lr, double beta1, double beta2, double eps, double decay,
-                    bool decoupled, Index step);
+  void (*adam_step)(Index n, T* p, const T* g, T* m, T* v, double lr, double beta1, double beta2, double eps,
+                    double decay, bool decoupled, Index step);
 
   double (*multiply_adds)(Index rounds, T* sink);
   T (*sum_memory)(Index n, const T* x);

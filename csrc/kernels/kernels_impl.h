@@ -1,5 +1,6 @@
-// All kernels, compiled once per instruction set: an isa_*.cpp defines LAMINA_ISA and LAMINA_VEC_BYTES and includes this.
-// Everything here has internal linkage but the table, so code for one processor can never be linked into another's.
+// All kernels, compiled once per instruction set: an isa_*.cpp defines LAMINA_ISA and LAMINA_VEC_BYTES and includes
+// this. Everything here has internal linkage but the table, so code for one processor can never be linked into
+// another's.
 #pragma once
 #include "kernels/kernels.h"
 //
@@ -61,6 +62,7 @@ constexpr Kernels<T> make_kernels() {
 #define LAMINA_STRING(x) LAMINA_STRING_(x)
 #define LAMINA_JOIN_(a, b) a##b
 #define LAMINA_JOIN(a, b) LAMINA_JOIN_(a, b)
-extern constexpr KernelTable LAMINA_JOIN(kernels_, LAMINA_ISA){LAMINA_STRING(LAMINA_ISA), make_kernels<float>(), make_kernels<double>()};
+extern constexpr KernelTable LAMINA_JOIN(kernels_, LAMINA_ISA){LAMINA_STRING(LAMINA_ISA), make_kernels<float>(),
+                                                               make_kernels<double>()};
 
 }  // namespace lamina

@@ -1,7 +1,8 @@
 // Optimiser steps over flat parameter memory, in place, one pass.
 //
 //   SGD:   g' = g + decay p;  v = momentum v + g';  p -= lr (nesterov ? g' + momentum v : v)
-//   Adam:  m = b1 m + (1-b1) g';  v = b2 v + (1-b2) g'^2;  p -= lr m^ / (sqrt(v^) + eps),  m^ = m / (1-b1^t), v^ = v / (1-b2^t)
+//   Adam:  m = b1 m + (1-b1) g';  v = b2 v + (1-b2) g'^2;  p -= lr m^ / (sqrt(v^) + eps),  m^ = m / (1-b1^t), v^ = v /
+//   (1-b2^t)
 //          (Kingma & Ba 2015); decoupled decay (Loshchilov & Hutter 2019): g' = g and p *= 1 - lr decay first.
 #pragma once
 #include "kernels/elementwise.h"
@@ -12,18 +13,23 @@ namespace {
 template <class T>
 LAMINA_INLINE Vec<T> vsqrt(Vec<T> v) {
 #if defined(__AVX512F__)
-  if constexpr (sizeof(T) == 4) return _mm512_maskz_sqrt_ps(0xffff, v);
-  else return _mm512_maskz_sqrt_pd(0xff, v);
+  if constexpr (sizeof(T) == 4)
+    return _mm512_maskz_sqrt_ps(0xffff, v);
+  else
+    return _mm512_maskz_sqrt_pd(0xff, v);
 #else
   Vec<T> r;
-  for (int i = 0; i < kLanes<T>; ++i) r[i] = sizeof(T) == 4 ? static_cast<T>(__builtin_sqrtf(static_cast<float>(v[i]))) : static_cast<T>(__builtin_sqrt(v[i]));
+  for (int i = 0; i < kLanes<T>; ++i)
+    r[i] = sizeof(T) == 4 ? static_cast<T>(__builtin_sqrtf(static_cast<float>(v[i])))
+                          : static_cast<T>(__builtin_sqrt(v[i]));
   return r;
 #endif
 }
 
 template <class T>
 void sgd_step(Index n, T* p, const T* g, T* v, double lr, double momentum, bool nesterov, double decay) {
-  const Vec<T> rate = splat(static_cast<T>(lr)), mu = splat(static_cast<T>(momentum)), wd = splat(static_cast<T>(decay));
+  const Vec<T> rate = splat(static_cast<T>(lr)), mu = splat(static_cast<T>(momentum)),
+               wd = splat(static_cast<T>(decay));
   parallel_blocks(n, kElements, 5 * kByte * sizeof(T), [&](Index begin, Index end) {
     for_vectors<T>(begin, end, [&](Index i, int lanes) LAMINA_STEP {
       const Vec<T> old = load_some(p + i, lanes);
@@ -46,8 +52,10 @@ void adam_step(Index n, T* p, const T* g, T* m, T* v, double lr, double beta1, d
   const double c1 = 1 - __builtin_pow(beta1, t), c2 = 1 - __builtin_pow(beta2, t);
   const Vec<T> b1 = splat(static_cast<T>(beta1)), a1 = splat(static_cast<T>(1 - beta1));
   const Vec<T> b2 = splat(static_cast<T>(beta2)), a2 = splat(static_cast<T>(1 - beta2));
-  const Vec<T> rate = splat(static_cast<T>(lr / c1)), root = splat(static_cast<T>(1 / __builtin_sqrt(c2))), e = splat(static_cast<T>(eps));
-  const Vec<T> coupled = splat(static_cast<T>(decoupled ? 0 : decay)), keep = splat(static_cast<T>(decoupled ? 1 - lr * decay : 1));
+  const Vec<T> rate = splat(static_cast<T>(lr / c1)), root = splat(static_cast<T>(1 / __builtin_sqrt(c2))),
+               e = splat(static_cast<T>(eps));
+  const Vec<T> coupled = splat(static_cast<T>(decoupled ? 0 : decay)),
+               keep = splat(static_cast<T>(decoupled ? 1 - lr * decay : 1));
   parallel_blocks(n, kElements, 7 * kByte * sizeof(T), [&](Index begin, Index end) {
     for_vectors<T>(begin, end, [&](Index i, int lanes) LAMINA_STEP {
       const Vec<T> old = load_some(p + i, lanes);

@@ -17,8 +17,10 @@ LAMINA_INLINE Vec<T> interleave(Vec<T> a, Vec<T> b) {
 }
 template <class T, int D, bool kHigh, int N, int... I>
 LAMINA_INLINE Vec<T> interleave_lanes(Vec<T> a, Vec<T> b) {
-  if constexpr (N == 0) return interleave<T, D, kHigh, I...>(a, b);
-  else return interleave_lanes<T, D, kHigh, N - 1, N - 1, I...>(a, b);
+  if constexpr (N == 0)
+    return interleave<T, D, kHigh, I...>(a, b);
+  else
+    return interleave_lanes<T, D, kHigh, N - 1, N - 1, I...>(a, b);
 }
 template <class T, int D>
 LAMINA_INLINE void transpose_step(Vec<T> (&r)[kLanes<T>]) {
@@ -63,8 +65,7 @@ void pack_panel(MatrixView<T> b, Index depth, int columns, int vectors, T* dst) 
       for (; k + W <= depth; k += W) transpose_square(b.data + j * b.cs + k, b.cs, dst + k * width + j, width);
     }
     for (; k < depth; ++k) {
-      for (int i = 0; i < W; ++i)
-        dst[k * width + j + i] = j + i < columns ? b.data[k * b.rs + (j + i) * b.cs] : T(0);
+      for (int i = 0; i < W; ++i) dst[k * width + j + i] = j + i < columns ? b.data[k * b.rs + (j + i) * b.cs] : T(0);
     }
   }
 }

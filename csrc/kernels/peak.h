@@ -16,8 +16,8 @@ namespace {
 
 constexpr int kChains = 12;  // independent sums: enough to hide the latency of two FMA units
 
-// `rounds` multiply-adds on each of kChains vectors; the operations done. The factors are hidden from the compiler, or it
-// would fold a chain away and the machine would seem faster than it is; `sink` keeps the sums alive.
+// `rounds` multiply-adds on each of kChains vectors; the operations done. The factors are hidden from the compiler, or
+// it would fold a chain away and the machine would seem faster than it is; `sink` keeps the sums alive.
 template <class T>
 double multiply_adds(Index rounds, T* sink) {
   Vec<T> acc[kChains];

@@ -1,11 +1,12 @@
 // Max and mean pooling over windows of NHWC images, vectors across the channels.
 //
-//   max:   y = the greatest x of the window that lies in the image; argmax = its offset kh*KW+kw (first of equals; first NaN)
-//   mean:  y = sum / divisor; the divisor counts the padding or not, but never what lies beyond it (ceil_mode)
+//   max:   y = the greatest x of the window that lies in the image; argmax = its offset kh*KW+kw (first of equals;
+//   first NaN) mean:  y = sum / divisor; the divisor counts the padding or not, but never what lies beyond it
+//   (ceil_mode)
 //
-// Backward, windows that do not overlap write their pixels once. Overlapping ones gather: each input pixel asks the windows
-// that cover it, in order, so nothing is zeroed first and no two tasks write one place. Tasks: output rows; when gathering,
-// input rows.
+// Backward, windows that do not overlap write their pixels once. Overlapping ones gather: each input pixel asks the
+// windows that cover it, in order, so nothing is zeroed first and no two tasks write one place. Tasks: output rows;
+// when gathering, input rows.
 #pragma once
 #include "common/parallel.h"
 #include "kernels/pack.h"
@@ -18,16 +19,21 @@ struct CodeVec {
   typedef Code type __attribute__((vector_size(sizeof(Code) * kLanes<T>), aligned(1), may_alias));
 };
 
-// A vector of codes, widened (maskz: GCC 12 warns of its header's plain form). GCC 12 takes a conversion from bytes apart, lane by lane, so the processor's own is named.
+// A vector of codes, widened (maskz: GCC 12 warns of its header's plain form). GCC 12 takes a conversion from bytes
+// apart, lane by lane, so the processor's own is named.
 template <class T, class Code>
 LAMINA_INLINE IntVec<T> widen_codes(const Code* p) {
   if constexpr (sizeof(Code) == 1) {
 #if defined(__AVX512F__)
-    if constexpr (sizeof(T) == 4) return (IntVec<T>)_mm512_maskz_cvtepu8_epi32(0xffff, _mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
-    else return (IntVec<T>)_mm512_maskz_cvtepu8_epi64(0xff, _mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)));
+    if constexpr (sizeof(T) == 4)
+      return (IntVec<T>)_mm512_maskz_cvtepu8_epi32(0xffff, _mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+    else
+      return (IntVec<T>)_mm512_maskz_cvtepu8_epi64(0xff, _mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)));
 #elif defined(__AVX2__)
-    if constexpr (sizeof(T) == 4) return (IntVec<T>)_mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)));
-    else return (IntVec<T>)_mm256_cvtepu8_epi64(_mm_loadu_si32(p));
+    if constexpr (sizeof(T) == 4)
+      return (IntVec<T>)_mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)));
+    else
+      return (IntVec<T>)_mm256_cvtepu8_epi64(_mm_loadu_si32(p));
 #endif
   }
   return __builtin_convertvector(*reinterpret_cast<const typename CodeVec<T, Code>::type*>(p), IntVec<T>);
@@ -121,7 +127,8 @@ void spread_disjoint(const Pool2dShape& s, T* dx, Value&& value) {
       for_vectors<T>(0, s.C, [&](Index c, int lanes) LAMINA_STEP {
         const auto of = value((task * s.OW + ow) * s.C + c, oh, ow, lanes);
         for (Index r = rows.first; r < rows.last; ++r)
-          for (Index q = cols.first; q < cols.last; ++q) store_some(corner + (r * s.W + q) * s.C + c, of(r * s.KW + q), lanes);
+          for (Index q = cols.first; q < cols.last; ++q)
+            store_some(corner + (r * s.W + q) * s.C + c, of(r * s.KW + q), lanes);
       });
     }
   });
@@ -157,8 +164,10 @@ void gather_overlapping(const Pool2dShape& s, T* dx, Value&& value) {
 
 template <class T, class Value>
 void pool_backward(const Pool2dShape& s, T* dx, Value&& value) {
-  if (s.stride_h >= s.KH && s.stride_w >= s.KW) spread_disjoint(s, dx, value);
-  else gather_overlapping(s, dx, value);
+  if (s.stride_h >= s.KH && s.stride_w >= s.KW)
+    spread_disjoint(s, dx, value);
+  else
+    gather_overlapping(s, dx, value);
 }
 
 template <class T, class Code>
@@ -166,16 +175,15 @@ void max_pool2d_backward(const Pool2dShape& s, const T* dy, const Code* argmax, 
   pool_backward(s, dx, [&](Index out, Index, Index, int lanes) LAMINA_STEP {
     const IntVec<T> code = load_code<T>(argmax + out, lanes);
     const Vec<T> grad = load_some(dy + out, lanes);
-    return [code, grad](Index tap) LAMINA_STEP -> Vec<T> {
-      return code == static_cast<decltype(code[0] + 0)>(tap) ? grad : splat(T(0));
-    };
+    return [code, grad](Index tap)
+               LAMINA_STEP -> Vec<T> { return code == static_cast<decltype(code[0] + 0)>(tap) ? grad : splat(T(0)); };
   });
 }
 
 // What the windows along one axis count: their elements in the image, or in the image and its padding. The divisor of a
 // window is the product of its two counts.
-LAMINA_INLINE void window_counts(Index outputs, Index stride, Index before, Index after, Index kernel, Index size, bool count_padding,
-                                 Index* counts) {
+LAMINA_INLINE void window_counts(Index outputs, Index stride, Index before, Index after, Index kernel, Index size,
+                                 bool count_padding, Index* counts) {
   for (Index i = 0; i < outputs; ++i) {
     const Range r = window_range(i, stride, before, kernel, size + (count_padding ? after : 0));
     counts[i] = count_padding ? r.last : r.last - r.first;

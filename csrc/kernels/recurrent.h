@@ -15,15 +15,16 @@ namespace lamina {
 namespace {
 
 template <class T>
-LAMINA_INLINE void cell_products(const CellShape& s, Index G, const T* x, const T* h, const T* w_ih, const T* w_hh, const T* b, T* a) {
+LAMINA_INLINE void cell_products(const CellShape& s, Index G, const T* x, const T* h, const T* w_ih, const T* w_hh,
+                                 const T* b, T* a) {
   gemm<T>(s.N, G, s.D, {x, s.D, 1}, {w_ih, 1, s.D}, a, G, b, false);
   gemm<T>(s.N, G, s.H, {h, s.H, 1}, {w_hh, 1, s.H}, a, G, nullptr, true);
 }
 
 // Everything behind the gradient da (N,G) of the pre-activations.
 template <class T>
-LAMINA_INLINE void cell_products_backward(const CellShape& s, Index G, const T* da, const T* x, const T* h, const T* w_ih, const T* w_hh,
-                                          T* dx, T* dh, T* dw_ih, T* dw_hh, T* db) {
+LAMINA_INLINE void cell_products_backward(const CellShape& s, Index G, const T* da, const T* x, const T* h,
+                                          const T* w_ih, const T* w_hh, T* dx, T* dh, T* dw_ih, T* dw_hh, T* db) {
   gemm<T>(s.N, s.D, G, {da, G, 1}, {w_ih, s.D, 1}, dx, s.D, nullptr, false);
   gemm<T>(s.N, s.H, G, {da, G, 1}, {w_hh, s.H, 1}, dh, s.H, nullptr, false);
   gemm<T>(G, s.D, s.N, {da, 1, G}, {x, s.D, 1}, dw_ih, s.D, nullptr, false);
@@ -32,7 +33,8 @@ LAMINA_INLINE void cell_products_backward(const CellShape& s, Index G, const T* 
 }
 
 template <class T>
-void lstm_cell(const CellShape& s, const T* x, const T* h, const T* c, const T* w_ih, const T* w_hh, const T* b, T* h_next, T* c_next, T* gates) {
+void lstm_cell(const CellShape& s, const T* x, const T* h, const T* c, const T* w_ih, const T* w_hh, const T* b,
+               T* h_next, T* c_next, T* gates) {
   const Index H = s.H;
   cell_products(s, 4 * H, x, h, w_ih, w_hh, b, gates);
   parallel_for(s.N, 40 * kByte * sizeof(T) * static_cast<double>(H), [&](Index n) {
@@ -52,8 +54,9 @@ void lstm_cell(const CellShape& s, const T* x, const T* h, const T* c, const T* 
 }
 
 template <class T>
-void lstm_cell_backward(const CellShape& s, const T* dh_next, const T* dc_next, const T* x, const T* h, const T* c, const T* w_ih,
-                        const T* w_hh, const T* c_next, const T* gates, T* dx, T* dh, T* dc, T* dw_ih, T* dw_hh, T* db) {
+void lstm_cell_backward(const CellShape& s, const T* dh_next, const T* dc_next, const T* x, const T* h, const T* c,
+                        const T* w_ih, const T* w_hh, const T* c_next, const T* gates, T* dx, T* dh, T* dc, T* dw_ih,
+                        T* dw_hh, T* db) {
   const Index H = s.H;
   Buffer buffer(sizeof(T) * static_cast<std::size_t>(s.N * 4 * H));
   T* const da = buffer.as<T>();
@@ -64,7 +67,8 @@ void lstm_cell_backward(const CellShape& s, const T* dh_next, const T* dc_next, 
       const Vec<T> one = splat(T(1));
       const Vec<T> i = load_some(a + j, lanes), f = load_some(a + H + j, lanes);
       const Vec<T> g = load_some(a + 2 * H + j, lanes), o = load_some(a + 3 * H + j, lanes);
-      const Vec<T> squashed = vtanh<T>(load_some(c_next + n * H + j, lanes)), dy = load_some(dh_next + n * H + j, lanes);
+      const Vec<T> squashed = vtanh<T>(load_some(c_next + n * H + j, lanes)),
+                   dy = load_some(dh_next + n * H + j, lanes);
       const Vec<T> dcell = load_some(dc_next + n * H + j, lanes) + dy * o * (one - squashed * squashed);
       store_some(d + j, dcell * g * i * (one - i), lanes);
       store_some(d + H + j, dcell * load_some(c + n * H + j, lanes) * f * (one - f), lanes);
@@ -83,8 +87,8 @@ void rnn_cell(const CellShape& s, const T* x, const T* h, const T* w_ih, const T
 }
 
 template <class T>
-void rnn_cell_backward(const CellShape& s, const T* dh_next, const T* x, const T* h, const T* w_ih, const T* w_hh, const T* h_next, T* dx,
-                       T* dh, T* dw_ih, T* dw_hh, T* db) {
+void rnn_cell_backward(const CellShape& s, const T* dh_next, const T* x, const T* h, const T* w_ih, const T* w_hh,
+                       const T* h_next, T* dx, T* dh, T* dw_ih, T* dw_hh, T* db) {
   Buffer da(sizeof(T) * static_cast<std::size_t>(s.N * s.H));
   tanh_backward(s.N * s.H, dh_next, h_next, da.as<T>());
   cell_products_backward(s, s.H, da.as<T>(), x, h, w_ih, w_hh, dx, dh, dw_ih, dw_hh, db);

@@ -1,4 +1,5 @@
-// Softmax, its logarithm, and the cross-entropy of its rows, each in one pass over memory per row (a row stays in cache).
+// Softmax, its logarithm, and the cross-entropy of its rows, each in one pass over memory per row (a row stays in
+// cache).
 //
 //   p[j] = exp(x[j] - max) / sum        log p[j] = x[j] - max - log(sum)        loss = log(sum) + max - x[label]
 //
@@ -14,9 +15,10 @@ constexpr Index kRowElements = 4096;  // of a task
 
 template <class T, class F>
 LAMINA_INLINE void for_rows(Index M, Index N, F&& f) {
-  parallel_blocks(M, greatest(1, kRowElements / greatest(N, 1)), 12 * kByte * sizeof(T) * static_cast<double>(N), [&](Index i, Index end) {
-    for (; i < end; ++i) f(i);
-  });
+  parallel_blocks(M, greatest(1, kRowElements / greatest(N, 1)), 12 * kByte * sizeof(T) * static_cast<double>(N),
+                  [&](Index i, Index end) {
+                    for (; i < end; ++i) f(i);
+                  });
 }
 
 template <class T>
@@ -59,13 +61,16 @@ LAMINA_INLINE void divide_row(T* y, Index N, T divisor) {
 
 template <class T>
 LAMINA_INLINE T natural_log(T x) {
-  if constexpr (sizeof(T) == 4) return __builtin_logf(x);
-  else return __builtin_log(x);
+  if constexpr (sizeof(T) == 4)
+    return __builtin_logf(x);
+  else
+    return __builtin_log(x);
 }
 
 template <class T>
 void softmax(Index M, Index N, const T* x, T* y) {
-  for_rows<T>(M, N, [&](Index i) { divide_row(y + i * N, N, exp_row(x + i * N, row_max(x + i * N, N), N, y + i * N)); });
+  for_rows<T>(M, N,
+              [&](Index i) { divide_row(y + i * N, N, exp_row(x + i * N, row_max(x + i * N, N), N, y + i * N)); });
 }
 
 // The sum over a row of a*b.
@@ -81,7 +86,9 @@ void softmax_backward(Index M, Index N, const T* dy, const T* y, T* dx) {
   for_rows<T>(M, N, [&](Index i) {
     const T *d = dy + i * N, *p = y + i * N;
     const Vec<T> dot = splat(row_dot(d, p, N));
-    for_vectors<T>(0, N, [&](Index j, int n) LAMINA_STEP { store_some(dx + i * N + j, load_some(p + j, n) * (load_some(d + j, n) - dot), n); });
+    for_vectors<T>(0, N, [&](Index j, int n) LAMINA_STEP {
+      store_some(dx + i * N + j, load_some(p + j, n) * (load_some(d + j, n) - dot), n);
+    });
   });
 }
 
@@ -120,10 +127,13 @@ void softmax_cross_entropy(Index M, Index N, const T* x, const std::int64_t* lab
 }
 
 template <class T>
-void softmax_cross_entropy_backward(Index M, Index N, const T* dloss, const T* probabilities, const std::int64_t* labels, T* dx) {
+void softmax_cross_entropy_backward(Index M, Index N, const T* dloss, const T* probabilities,
+                                    const std::int64_t* labels, T* dx) {
   for_rows<T>(M, N, [&](Index i) {
     const Vec<T> scale = splat(dloss[i]);
-    for_vectors<T>(0, N, [&](Index j, int n) LAMINA_STEP { store_some(dx + i * N + j, scale * load_some(probabilities + i * N + j, n), n); });
+    for_vectors<T>(0, N, [&](Index j, int n) LAMINA_STEP {
+      store_some(dx + i * N + j, scale * load_some(probabilities + i * N + j, n), n);
+    });
     dx[i * N + labels[i]] -= dloss[i];
   });
 }

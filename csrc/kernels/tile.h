@@ -1,5 +1,6 @@
 // The micro-kernels: the only multiply-add loops of the library. A tile of MR rows times NV vectors of columns stays in
-// registers while k runs; everything dense (GEMM, convolution in each direction, recurrent cells) is built of these two.
+// registers while k runs; everything dense (GEMM, convolution in each direction, recurrent cells) is built of these
+// two.
 //
 //   row_tile:   y[i][j] = init + sum over runs u, k < len:  a[u][i][k] * b[u][k][j]      (a: one row an output pixel)
 //   outer_tile: w[i][j] += sum over p:  a[p][i] * b[p][j]                                (a: MR inputs of a pixel)
@@ -25,14 +26,18 @@ constexpr int kPanel = kNV * kLanes<T>;  // columns of a full panel
 
 // How a matrix of columns is cut into panels: full ones, then one that is a single vector wide if that is enough.
 template <class T>
-LAMINA_INLINE Index panel_count(Index columns) { return ceil_div(columns, kPanel<T>); }
+LAMINA_INLINE Index panel_count(Index columns) {
+  return ceil_div(columns, kPanel<T>);
+}
 template <class T>
 LAMINA_INLINE int panel_vectors(Index columns, Index panel) {
   return columns - panel * kPanel<T> <= kLanes<T> ? 1 : kNV;
 }
 // Elements before panel p in a packing of `depth` rows: only the last panel may be narrow.
 template <class T>
-LAMINA_INLINE Index panel_offset(Index panel, Index depth) { return panel * kPanel<T> * depth; }
+LAMINA_INLINE Index panel_offset(Index panel, Index depth) {
+  return panel * kPanel<T> * depth;
+}
 
 // n rows in equal tiles of at most kMaxRows: the rows of tile t.
 struct Tiles {
@@ -44,14 +49,14 @@ struct Tiles {
 
 template <class T>
 struct RowTile {
-  Index lda;          // between rows of a (or between k's of a k-major one)
-  Index run_length;   // k's in a run
+  Index lda;         // between rows of a (or between k's of a k-major one)
+  Index run_length;  // k's in a run
   Index runs;
   const Index* run_offset;  // where in a each run starts
   Index ldy;
-  const T* bias;      // one a column, or null
-  bool accumulate;    // start from y instead
-  int columns;        // of this panel, at most its width
+  const T* bias;    // one a column, or null
+  bool accumulate;  // start from y instead
+  int columns;      // of this panel, at most its width
 };
 
 template <class T, int MR, int NV, bool kKMajor>
@@ -106,9 +111,7 @@ void row_tile(const RowTile<T>& t, const T* a, const T* b, T* y) {
       const int n = static_cast<int>(least(t.columns - j * W, W));
       start[j] = t.bias ? (n == W ? load(t.bias + j * W) : load_n(t.bias + j * W, n)) : splat(T(0));
     }
-    LAMINA_UNROLL for (int i = 0; i < MR; ++i) {
-      LAMINA_UNROLL for (int j = 0; j < NV; ++j) acc[i][j] = start[j];
-    }
+    LAMINA_UNROLL for (int i = 0; i < MR; ++i) { LAMINA_UNROLL for (int j = 0; j < NV; ++j) acc[i][j] = start[j]; }
   }
   for (Index u = 0; u < t.runs; ++u) {
     multiply_rows<T, MR, NV, kKMajor>(acc, a + t.run_offset[u], t.lda, b, t.run_length);
@@ -123,8 +126,8 @@ struct PixelWalk {
   Index image_step, row_step, pixel_step;  // elements of a
 };
 
-// w (MR rows of NV full vectors, contiguous) += sum over the pixels. b holds the pixels one after another. kContiguous: input
-// i of a pixel is a[i]; otherwise a[offset[i]].
+// w (MR rows of NV full vectors, contiguous) += sum over the pixels. b holds the pixels one after another. kContiguous:
+// input i of a pixel is a[i]; otherwise a[offset[i]].
 template <class T, int MR, int NV, bool kContiguous>
 void outer_tile(const PixelWalk& walk, const T* a, const Index* offset, const T* b, T* w) {
   constexpr int W = kLanes<T>;
@@ -170,7 +173,8 @@ struct MakeTable<T, NV, kFlag, 0, I...> : TileTable<T, NV, kFlag, I...> {};
 
 template <class T, bool kKMajor>
 LAMINA_INLINE RowTileFn<T> row_tile_for(int rows, int vectors) {
-  return vectors == 1 ? MakeTable<T, 1, kKMajor, kMaxRows>::row[rows - 1] : MakeTable<T, kNV, kKMajor, kMaxRows>::row[rows - 1];
+  return vectors == 1 ? MakeTable<T, 1, kKMajor, kMaxRows>::row[rows - 1]
+                      : MakeTable<T, kNV, kKMajor, kMaxRows>::row[rows - 1];
 }
 template <class T, bool kContiguous>
 LAMINA_INLINE OuterTileFn<T> outer_tile_for(int rows, int vectors) {

@@ -30,9 +30,11 @@ void topk_row(Index N, Index k, const T* x, T* values, std::int64_t* indices, st
 
 template <class T>
 void topk(Index M, Index N, Index k, const T* x, T* values, std::int64_t* indices) {
-  parallel_for_scratch(M, 20.0 * static_cast<double>(N), sizeof(std::int64_t) * static_cast<std::size_t>(N), [&](Index i, void* scratch) {
-    topk_row(N, k, x + i * N, values + i * k, indices + i * k, static_cast<std::int64_t*>(scratch));
-  });
+  parallel_for_scratch(M, 20.0 * static_cast<double>(N), sizeof(std::int64_t) * static_cast<std::size_t>(N),
+                       [&](Index i, void* scratch) {
+                         topk_row(N, k, x + i * N, values + i * k, indices + i * k,
+                                  static_cast<std::int64_t*>(scratch));
+                       });
 }
 
 template void topk(Index, Index, Index, const float*, float*, std::int64_t*);

@@ -1,6 +1,6 @@
 // exp, tanh and the logistic sigmoid on vectors. Greatest errors against long double, over every binade
-// (tests/ops/test_activations.py): exp 2 ULP, sigmoid 4 ULP, tanh 4 ULP; results below the least normal number are flushed
-// to zero; NaN stays NaN. Polynomials and reductions: S. L. Moshier, Cephes Math Library.
+// (tests/ops/test_activations.py): exp 2 ULP, sigmoid 4 ULP, tanh 4 ULP; results below the least normal number are
+// flushed to zero; NaN stays NaN. Polynomials and reductions: S. L. Moshier, Cephes Math Library.
 #pragma once
 #include "simd/vec.h"
 
@@ -11,7 +11,7 @@ template <class T>
 struct ExpConstants;
 template <>
 struct ExpConstants<float> {
-  static constexpr float low = -104.0f, high = 88.7228394f;   // beyond: 0 and infinity
+  static constexpr float low = -104.0f, high = 88.7228394f;  // beyond: 0 and infinity
   static constexpr float log2e = 1.44269504f, ln2_high = 0.693359375f, ln2_low = -2.12194440e-4f;
   static constexpr float magic = 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer in the low bits
   static constexpr int mantissa = 23, bias = 127;
@@ -19,7 +19,8 @@ struct ExpConstants<float> {
 template <>
 struct ExpConstants<double> {
   static constexpr double low = -750.0, high = 709.782712893383973;
-  static constexpr double log2e = 1.4426950408889634, ln2_high = 6.93145751953125e-1, ln2_low = 1.42860682030941723212e-6;
+  static constexpr double log2e = 1.4426950408889634, ln2_high = 6.93145751953125e-1,
+                          ln2_low = 1.42860682030941723212e-6;
   static constexpr double magic = 6755399441055744.0;  // 1.5 * 2^52
   static constexpr int mantissa = 52, bias = 1023;
 };

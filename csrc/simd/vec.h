@@ -29,9 +29,13 @@ constexpr int kLanes = Simd<T>::W;
 template <class T>
 struct IntLanes;
 template <>
-struct IntLanes<float> { typedef std::int32_t V __attribute__((vector_size(LAMINA_VEC_BYTES))); };
+struct IntLanes<float> {
+  typedef std::int32_t V __attribute__((vector_size(LAMINA_VEC_BYTES)));
+};
 template <>
-struct IntLanes<double> { typedef std::int64_t V __attribute__((vector_size(LAMINA_VEC_BYTES))); };
+struct IntLanes<double> {
+  typedef std::int64_t V __attribute__((vector_size(LAMINA_VEC_BYTES)));
+};
 template <class T>
 using IntVec = typename IntLanes<T>::V;
 
@@ -68,8 +72,10 @@ LAMINA_INLINE Vec<double> splat(double x) {
 template <class T>
 LAMINA_INLINE Vec<T> load_n(const T* p, int n) {
 #if defined(__AVX512F__)
-  if constexpr (sizeof(T) == 4) return _mm512_maskz_loadu_ps(static_cast<__mmask16>((1u << n) - 1), p);
-  else return _mm512_maskz_loadu_pd(static_cast<__mmask8>((1u << n) - 1), p);
+  if constexpr (sizeof(T) == 4)
+    return _mm512_maskz_loadu_ps(static_cast<__mmask16>((1u << n) - 1), p);
+  else
+    return _mm512_maskz_loadu_pd(static_cast<__mmask8>((1u << n) - 1), p);
 #else
   T lanes[kLanes<T>] = {};
   for (int i = 0; i < n; ++i) lanes[i] = p[i];
@@ -79,17 +85,23 @@ LAMINA_INLINE Vec<T> load_n(const T* p, int n) {
 template <class T>
 LAMINA_INLINE void store_n(T* p, Vec<T> v, int n) {
 #if defined(__AVX512F__)
-  if constexpr (sizeof(T) == 4) _mm512_mask_storeu_ps(p, static_cast<__mmask16>((1u << n) - 1), v);
-  else _mm512_mask_storeu_pd(p, static_cast<__mmask8>((1u << n) - 1), v);
+  if constexpr (sizeof(T) == 4)
+    _mm512_mask_storeu_ps(p, static_cast<__mmask16>((1u << n) - 1), v);
+  else
+    _mm512_mask_storeu_pd(p, static_cast<__mmask8>((1u << n) - 1), v);
 #else
   for (int i = 0; i < n; ++i) p[i] = v[i];
 #endif
 }
 
 template <class V>
-LAMINA_INLINE V vmax(V a, V b) { return a > b ? a : b; }
+LAMINA_INLINE V vmax(V a, V b) {
+  return a > b ? a : b;
+}
 template <class V>
-LAMINA_INLINE V vmin(V a, V b) { return a < b ? a : b; }
+LAMINA_INLINE V vmin(V a, V b) {
+  return a < b ? a : b;
+}
 
 // Sum and maximum of the lanes, in one order (halves folded).
 template <class T>
@@ -119,11 +131,15 @@ LAMINA_INLINE void for_vectors(Index begin, Index end, F&& step) {
   if (i < end) step(i, static_cast<int>(end - i));
 }
 template <class T>
-LAMINA_INLINE Vec<T> load_some(const T* p, int n) { return n == kLanes<T> ? load(p) : load_n(p, n); }
+LAMINA_INLINE Vec<T> load_some(const T* p, int n) {
+  return n == kLanes<T> ? load(p) : load_n(p, n);
+}
 template <class T>
 LAMINA_INLINE void store_some(T* p, Vec<T> v, int n) {
-  if (n == kLanes<T>) store(p, v);
-  else store_n(p, v, n);
+  if (n == kLanes<T>)
+    store(p, v);
+  else
+    store_n(p, v, n);
 }
 
 }  // namespace

@@ -67,7 +67,12 @@ def max_pool2d(
     element: uint8 where KH*KW <= 256, else int32. Padding is never chosen; the first NaN wins."""
 
 def max_pool2d_backward(
-    dy: _Array, argmax: npt.NDArray[Any], input_size: _Pair, kernel_size: _Pair, stride: _Pair, padding: _Sides
+    dy: _Array,
+    argmax: npt.NDArray[Any],
+    input_size: _Pair,
+    kernel_size: _Pair,
+    stride: _Pair,
+    padding: _Sides,
 ) -> _Array: ...
 def avg_pool2d(
     x: _Array, kernel_size: _Pair, stride: _Pair, padding: _Sides, output_size: _Pair, count_include_pad: bool

@@ -1,9 +1,12 @@
 // Kernels against plain loops on integer data, without Python: for processors that CI can only emulate.
 //
-//   aarch64-linux-gnu-g++ -std=c++20 -O2 -ffp-contract=fast -Icsrc -static tests/cpp/exact.cpp csrc/dispatch.cpp csrc/common/*.cpp \
-//       csrc/kernels/topk.cpp csrc/kernels/isa_baseline.cpp csrc/kernels/isa_neon.cpp -o exact && qemu-aarch64-static ./exact
+//   aarch64-linux-gnu-g++ -std=c++20 -O2 -ffp-contract=fast -Icsrc -static tests/cpp/exact.cpp csrc/dispatch.cpp
+//   csrc/common/*.cpp \
+//       csrc/kernels/topk.cpp csrc/kernels/isa_baseline.cpp csrc/kernels/isa_neon.cpp -o exact && qemu-aarch64-static
+//       ./exact
 //
-// Every value is a small integer, so every order of summation gives the same bits. Exit status 1 at the first difference.
+// Every value is a small integer, so every order of summation gives the same bits. Exit status 1 at the first
+// difference.
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
@@ -85,9 +88,11 @@ void check_conv(const Conv2dShape& s) {
           for (Index r = 0; r < s.KH; ++r)
             for (Index q = 0; q < s.KW; ++q)
               for (Index c = 0; c < C; ++c) {
-                const Index ih = oh * s.stride_h + r * s.dilation_h - s.top, iw = ow * s.stride_w + q * s.dilation_w - s.left;
+                const Index ih = oh * s.stride_h + r * s.dilation_h - s.top,
+                            iw = ow * s.stride_w + q * s.dilation_w - s.left;
                 if (ih < 0 || ih >= s.H || iw < 0 || iw >= s.W) continue;
-                const Index in = ((n * s.H + ih) * s.W + iw) * s.C + o / O * C + c, tap = ((o * s.KH + r) * s.KW + q) * C + c;
+                const Index in = ((n * s.H + ih) * s.W + iw) * s.C + o / O * C + c,
+                            tap = ((o * s.KH + r) * s.KW + q) * C + c;
                 y[out] += x[in] * w[tap];
                 dx[in] += dy[out] * w[tap];
                 dw[tap] += dy[out] * x[in];
@@ -140,7 +145,8 @@ void check_functions() {
   const double eps = sizeof(T) == 4 ? 1.2e-7 : 2.3e-16;
   for (int i = 0; i < 513; ++i) {
     const double v = static_cast<double>(x[i]), sig = 1 / (1 + std::exp(-v)), th = std::tanh(v);
-    if (std::fabs(static_cast<double>(s[i]) - sig) > 4 * eps * sig || std::fabs(static_cast<double>(t[i]) - th) > 6 * eps * std::fabs(th))
+    if (std::fabs(static_cast<double>(s[i]) - sig) > 4 * eps * sig ||
+        std::fabs(static_cast<double>(t[i]) - th) > 6 * eps * std::fabs(th))
       std::printf("sigmoid or tanh is off at %g\n", v), std::exit(1);
   }
   ++g_compared;
