@@ -48,6 +48,8 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
         options.cases = [*KERNELS, *([] if options.no_train else [*MODELS, "epoch"])]
     elif options.no_train:
         options.cases = [name for name in options.cases if name not in (*MODELS, "epoch")]
+    if options.dist and not options.dist.exists():
+        parser.error(f"--dist {options.dist}: there is no such wheel or folder")
     options.against = _peers(parser, options.against)
     if options.seconds is None:
         options.seconds = 0.2 if options.quick else 1.5

@@ -8,6 +8,7 @@ import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
+from report import times
 
 _COLOURS = {"forward": "#2a6f97", "predict": "#2a6f97", "training step": "#bc4b2f", "step": "#bc4b2f"}
 _BACKWARD = "#e09f3e"
@@ -70,7 +71,7 @@ def _speedups(axes: Any, bars: list[tuple[str, str, list[float]]]) -> None:
         if len(speedups) > 1:
             axes.plot(speedups, [y] * len(speedups), ".", color="#222222", markersize=4, zorder=3)
         axes.annotate(
-            f"{mean:.1f}x" if mean < 99.5 else f"{mean:.0f}x",
+            times(mean),
             (max(mean, *speedups, 1.0), y),
             xytext=(5, 0),
             textcoords="offset points",

@@ -11,7 +11,7 @@ from contenders import OURS
 Say = Callable[[str], None]
 
 
-_WHERE = (28, 18)
+_WHERE = (30, 18)
 _COLUMNS = (
     ("NumPy ms", 9),
     ("C++ ms", 8),
@@ -42,7 +42,11 @@ class Table:
             return
         numpy, cpp = row["times"]["numpy"], row["times"]["cpp"]
         cells = [_ms(numpy["median"]), _ms(cpp["median"]), _ms(cpp["least"])]
-        cells += [f"{_ms(cpp['quarter'])}-{_ms(cpp['three_quarters'])}", f"{row['speedup']:.1f}x", _rate(row)]
+        cells += [
+            f"{_ms(cpp['quarter'])}-{_ms(cpp['three_quarters'])}",
+            f"{times(row['speedup'])}",
+            _rate(row),
+        ]
         cells += [f"{row['share']:.0%}", f"{row['error']:.0e}"]
         self.say(self._line(where, cells + [_rival(row["times"].get(peer), cpp) for peer in self.peers]))
 
@@ -64,12 +68,17 @@ def _ms(seconds: float) -> str:
     )
 
 
+def times(factor: float) -> str:
+    """Two or three digits and an x."""
+    return f"{factor:.0f}x" if factor >= 99.5 else f"{factor:.1f}x" if factor >= 1 else f"{factor:.2f}x"
+
+
 def _rate(row: dict[str, Any]) -> str:
     return f"{row['gflops']:.1f} GFLOP/s" if "gflops" in row else f"{row['gbytes']:.1f} GB/s"
 
 
 def _rival(spread: dict[str, Any] | None, cpp: dict[str, Any]) -> str:
-    return f"{_ms(spread['median'])} ({spread['median'] / cpp['median']:.2f}x)" if spread else "-"
+    return f"{_ms(spread['median'])} ({times(spread['median'] / cpp['median'])})" if spread else "-"
 
 
 def epochs(entry: dict[str, Any], say: Say) -> None:
@@ -82,7 +91,7 @@ def epochs(entry: dict[str, Any], say: Say) -> None:
     ours, samples = statistics.median(entry["times"]["cpp"]["seconds"]), entry["samples"]
     for name, found in entry["times"].items():
         seconds = statistics.median(found["seconds"])
-        versus = "" if name == "cpp" else f"  {seconds / ours:.1f}x the time of C++"
+        versus = "" if name == "cpp" else f"  {times(seconds / ours)} the time of C++"
         say(
             f"  {OURS.get(name, name):<26}{seconds:>9.2f} s an epoch{samples / seconds:>10,.0f} images/s"
             f"{found['accuracy'][-1]:>9.2%} right{versus}"

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-_LEAST_ROUNDS = 3
+_LEAST = 3  # rounds, and samples
 _ROUNDS = 5  # that the time is cut into, if every call is short
 _SLOW = 0.05  # seconds: beside a call that long, waking up costs nothing
 
@@ -71,24 +71,29 @@ def take_turn(call: Callable[[], Any], seconds: float) -> list[float]:
 def race(
     turns: dict[str, Turn], seconds: float, dropped: Callable[[str, Dropped], None]
 ) -> dict[str, Spread]:
-    """Time all contenders round by round, for about `seconds` in all but three rounds at least.
+    """Time all contenders round by round, for about `seconds` in all, but with three samples each at least.
 
-    A contender that raises Dropped is reported to `dropped` and leaves the race.
+    Who is slow and has used up its share of the time sits the later rounds out. A contender that raises
+    Dropped is reported to `dropped` and leaves the race.
     """
     samples: dict[str, list[float]] = {name: [] for name in turns}
-    piece = seconds / (_ROUNDS * len(turns))
+    share = seconds / len(turns)
     end, rounds = 0.0, -1  # round -1 warms up
-    while rounds < _LEAST_ROUNDS or time.perf_counter() < end:
-        for name in list(samples):
+    while rounds < _LEAST or time.perf_counter() < end:
+        for name, found in list(samples.items()):
+            if len(found) >= _LEAST and sum(found) > share:
+                continue
             try:
-                found = turns[name](piece if rounds >= 0 else 0.0)
+                new = turns[name](share / _ROUNDS if rounds >= 0 else 0.0)
             except Dropped as reason:
                 dropped(name, reason)
                 del samples[name]
                 continue
-            if rounds >= 0:
-                samples[name] += found
+            if rounds >= 0 or min(new) > _SLOW:
+                found += new
         if rounds < 0:
             end = time.perf_counter() + seconds
         rounds += 1
+        if all(len(found) >= _LEAST and sum(found) > share for found in samples.values()):
+            break
     return {name: Spread.of(found) for name, found in samples.items()}

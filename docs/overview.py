@@ -7,6 +7,7 @@ The model is what examples/train_lenet_mnist.py saves, the JSON file what `pytho
 
 import json
 import sys
+from pathlib import Path
 
 import matplotlib
 
@@ -45,7 +46,9 @@ def speedups(figure, result):
     axes = figure.subplots()
     axes.barh(names, means, color="#2a6f97")
     for y, mean in enumerate(means):
-        axes.annotate(f"{mean:.1f}x", (mean, y), xytext=(4, 0), textcoords="offset points", va="center", fontsize=8)
+        axes.annotate(
+            f"{mean:.1f}x", (mean, y), xytext=(4, 0), textcoords="offset points", va="center", fontsize=8
+        )
     axes.set_xscale("log")
     axes.set_xlim(0.5, max(means) * 2)
     axes.axvline(1, color="black", linewidth=0.8)
@@ -57,12 +60,12 @@ def speedups(figure, result):
 
 
 def main():
+    """Draw both halves."""
     model_path, result_path, picture_path = sys.argv[1:]
     figure = plt.figure(figsize=(12, 5.2), layout="constrained")
     left, right = figure.subfigures(1, 2, width_ratios=(1.05, 1))
     digits(left, model_path)
-    with open(result_path) as file:
-        speedups(right, json.load(file))
+    speedups(right, json.loads(Path(result_path).read_text()))
     figure.savefig(picture_path, dpi=90)
 
 

@@ -66,6 +66,7 @@ def test_several_numbers_of_threads_end_up_in_one_file(tmp_path):
         (["gemm", "--against", "torch=no/such/python"], "no interpreter at no/such/python"),
         (["gemm", "--threads", "0"], "at least 1"),
         (["gemm", "--seconds", "-1"], "above 0"),
+        (["footprint", "--dist", "nowhere"], "no such wheel or folder"),
     ],
 )
 def test_unknown_names_are_refused_with_the_choices(arguments, named, tmp_path):

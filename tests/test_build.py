@@ -1,4 +1,4 @@
-"""The extension as it was built and as a process meets it: symbols, machine code, threads, fork, memory, modes."""
+"""The extension as built and as a process meets it: symbols, machine code, threads, fork, memory, modes."""
 
 import ctypes
 import gc
@@ -153,9 +153,8 @@ def test_an_unknown_instruction_set_is_refused_with_the_choices():
     assert done.returncode != 0
     assert "ImportError" in done.stderr
     choices = ", ".join(lm.available_isas())
-    assert f"LAMINA_ISA: 'bogus' is not an instruction set of this build and processor; choose one of: {choices}" in (
-        done.stderr
-    )
+    assert "LAMINA_ISA: 'bogus' is not an instruction set of this build and processor" in done.stderr
+    assert f"; choose one of: {choices})" in done.stderr
 
 
 @pytest.mark.parametrize("isa", lm.available_isas())
@@ -407,7 +406,9 @@ def test_training_takes_no_new_memory_after_its_first_step():
 @caching
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="this system has no /proc")
 def test_a_long_training_keeps_its_size():
-    code = TRAINING + """
+    code = (
+        TRAINING
+        + """
 def pages():
     return int(open("/proc/self/statm").read().split()[1])
 for _ in range(10): step()
@@ -415,6 +416,7 @@ before = pages()
 for _ in range(100): step()
 print(pages() - before)
 """
+    )
     assert int(_run(code).stdout) < 128  # pages: less than 6 kB a step, where a step's outputs are 600 kB
 
 

@@ -66,7 +66,7 @@ class Peer:
         self._files = 0
         try:
             self._process = subprocess.Popen(
-                [python, "-m", f"peers.{name}_peer", str(threads)],
+                [python, str(_BENCH / "peers" / f"{name}_peer.py"), str(threads)],
                 env=_environment(threads),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,

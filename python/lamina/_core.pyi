@@ -172,7 +172,7 @@ def adam_step(
     decoupled: bool,
     step: int,
 ) -> None:
-    """Adam (Kingma & Ba 2015, algorithm 1); decoupled: AdamW (Loshchilov & Hutter 2019). step counts from 1."""
+    """Adam (Kingma & Ba 2015, algorithm 1), decoupled: AdamW (Loshchilov & Hutter 2019); step starts at 1."""
 
 # the machine (compiled backend only) ------------------------------------------------------------------
 def available_isas() -> Sequence[str]: ...
