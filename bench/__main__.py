@@ -29,8 +29,13 @@ def main() -> int:
     # BLAS libraries and OpenMP read these once, when they are loaded.
     for library in ("OMP", "OPENBLAS", "MKL", "BLIS", "VECLIB_MAXIMUM", "NUMEXPR"):
         os.environ[f"{library}_NUM_THREADS"] = str(threads)
-    import session
-
+    try:
+        import session
+    except ModuleNotFoundError as error:
+        if error.name != "lamina":
+            raise
+        print("bench: lamina is not installed for this Python: pip install .", file=sys.stderr)
+        return 2
     return session.run(options, threads)
 
 

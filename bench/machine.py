@@ -77,6 +77,32 @@ def peaks(seconds: float) -> dict[str, float]:
     }
 
 
+class Others:
+    """How much of the processors others take while we measure; Linux only."""
+
+    def __init__(self) -> None:
+        self._start = self._now()
+
+    def share(self) -> float | None:
+        """From then to now, 0 to 1. Peers count as ours once they have ended."""
+        if self._start is None:
+            return None
+        wall, used, own = (now - then for now, then in zip(self._now(), self._start, strict=True))
+        return max(0.0, (used - own) / (wall * (os.cpu_count() or 1)))
+
+    @staticmethod
+    def _now() -> tuple[float, float, float] | None:
+        """Wall clock, processor time of the machine, and of this process with its children."""
+        stat = Path("/proc/stat")
+        if not stat.exists():
+            return None
+        user, nice, system, _idle, _wait, *interrupts = map(
+            int, stat.read_text().splitlines()[0].split()[1:9]
+        )
+        used = (user + nice + system + sum(interrupts)) / os.sysconf("SC_CLK_TCK")
+        return time.perf_counter(), used, sum(os.times()[:4])
+
+
 def threads_of(count: int) -> str:
     return f"{count} thread{'s' if count > 1 else ''}"
 

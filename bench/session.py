@@ -21,6 +21,7 @@ from tqdm import tqdm
 from lamina import config
 
 _PEAK_SECONDS = 1.0
+_QUIET = 0.03
 
 
 def run(options: argparse.Namespace, threads: int) -> int:
@@ -66,7 +67,7 @@ class Session:
             self.say(f"{peer.name} {peer.version}, {machine.threads_of(self.threads)}, in its own process")
         self.say(report.LEGEND)
         code = 0
-        start = time.perf_counter()
+        start, others = time.perf_counter(), machine.Others()
         try:
             for isa in self.isas:
                 with self.on(isa):
@@ -80,6 +81,9 @@ class Session:
             self.rivals.close()
             self.bar.close()
         self.result["seconds"] = time.perf_counter() - start
+        self.result["others"] = others.share()
+        if self.result["others"] and self.result["others"] > _QUIET:
+            print(f"\nother programs took {self.result['others']:.0%} of the processors: the times are rough")
         report.write(self.result, self.options.json, None if self.options.part else self.options.picture)
         wrong = [row for row in self.result["rows"] if "wrong" in row]
         if wrong:

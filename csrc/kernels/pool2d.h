@@ -49,17 +49,32 @@ LAMINA_INLINE void narrow_codes(Code* p, IntVec<T> v) {
   *reinterpret_cast<typename CodeVec<T, Code>::type*>(p) = __builtin_convertvector(v, typename CodeVec<T, Code>::type);
 }
 
+// The first n codes; the rest of a vector passes through a buffer, for taking lanes out one by one is slow.
 template <class T, class Code>
 LAMINA_INLINE void store_code(Code* p, IntVec<T> v, int n) {
   if (n == kLanes<T>) return narrow_codes<T>(p, v);
-  for (int i = 0; i < n; ++i) p[i] = static_cast<Code>(v[i]);
+#if defined(__AVX512F__)
+  if constexpr (sizeof(Code) == 1 && sizeof(T) == 4) {
+    _mm512_mask_cvtepi32_storeu_epi8(p, static_cast<__mmask16>((1u << n) - 1), (__m512i)v);
+    return;
+  }
+#endif
+  Code codes[kLanes<T>];
+  narrow_codes<T>(codes, v);
+  for (int i = 0; i < n; ++i) p[i] = codes[i];
 }
 template <class T, class Code>
 LAMINA_INLINE IntVec<T> load_code(const Code* p, int n) {
   if (n == kLanes<T>) return widen_codes<T>(p);
-  IntVec<T> v{};
-  for (int i = 0; i < n; ++i) v[i] = p[i];
-  return v;
+#if defined(__AVX512F__)
+  if constexpr (sizeof(Code) == 1 && sizeof(T) == 4) {
+    const __mmask16 some = static_cast<__mmask16>((1u << n) - 1);
+    return (IntVec<T>)_mm512_maskz_cvtepu8_epi32(some, _mm_maskz_loadu_epi8(some, p));
+  }
+#endif
+  Code codes[kLanes<T>] = {};
+  for (int i = 0; i < n; ++i) codes[i] = p[i];
+  return widen_codes<T>(codes);
 }
 
 // The part of a window, or of the windows over a pixel, that exists: first..last-1.
