@@ -13,6 +13,7 @@ namespace lamina {
 namespace {
 
 constexpr Index kColBytes = 16 << 20;
+constexpr Index kScatterBytes = 128 << 10;  // of dcol: half of an L2 cache is left for the filters and the image
 
 // The taps q of a kernel row that lie in the image, for the window that starts at column `left`.
 struct TapRange {
@@ -84,16 +85,6 @@ void im2col(const Conv2dShape& s, Index group, Index n0, Index images, const T* 
   });
 }
 
-// Onto dx; an image is one task, for neighbouring windows write the same pixels.
-template <class T>
-void col2im(const Conv2dShape& s, Index group, Index n0, Index images, const T* col, T* dx) {
-  const Index C = s.C / s.groups, K = s.KH * s.KW * C;
-  parallel_for(images, kByte * 3 * sizeof(T) * static_cast<double>(s.OH * s.OW * K), [&](Index i) {
-    T* const image = dx + (n0 + i) * s.H * s.W * s.C + group * C;
-    for (Index oh = 0; oh < s.OH; ++oh) col2im_row(s, C, col + (i * s.OH + oh) * s.OW * K, oh, image);
-  });
-}
-
 template <class T>
 Index im2col_images(const Conv2dShape& s) {
   const Index bytes = s.OH * s.OW * s.KH * s.KW * (s.C / s.groups) * static_cast<Index>(sizeof(T));
@@ -114,20 +105,42 @@ void conv2d_im2col(const Conv2dShape& s, const T* x, const T* w, const T* b, T* 
   }
 }
 
+// w (O,K) packed for dcol = dy w, kDepth filters at a time.
+template <class T>
+void pack_slices(Index O, Index K, const T* w, T* packed) {
+  for (Index o = 0; o < O; o += kDepth) {
+    const Index depth = least(kDepth, O - o);
+    pack_b<T>({w + o * K, K, 1}, depth, K, packed + panel_count<T>(K) * kPanel<T> * o);
+  }
+}
+
+// An image is one task, for neighbouring windows write the same pixels. Its dcol is made some output rows at a time and
+// scattered while it is in cache.
 template <class T>
 void conv2d_im2col_backward_input(const Conv2dShape& s, const T* dy, const T* w, T* dx) {
-  const Index K = s.KH * s.KW * (s.C / s.groups), O = s.O / s.groups, pixels = s.OH * s.OW, step = im2col_images<T>(s);
-  Buffer col(sizeof(T) * static_cast<std::size_t>(step * pixels * K));
-  parallel_blocks(s.N * s.H * s.W * s.C, 1 << 14, kByte * sizeof(T),
-                  [&](Index i, Index end) { fill_zero(dx + i, end - i); });
-  for (Index group = 0; group < s.groups; ++group) {
-    for (Index n = 0; n < s.N; n += step) {
-      const Index images = least(step, s.N - n);
-      gemm<T>(images * pixels, K, O, {dy + n * pixels * s.O + group * O, s.O, 1}, {w + group * O * K, K, 1},
-              col.as<T>(), K, nullptr, false);
-      col2im(s, group, n, images, col.as<T>(), dx);
+  const Index C = s.C / s.groups, K = s.KH * s.KW * C, O = s.O / s.groups, panels = panel_count<T>(K);
+  const Index packed_size = panels * kPanel<T> * O, row = s.OW * K;
+  const Index rows = greatest(1, least(s.OH, kScatterBytes / greatest(1, row * static_cast<Index>(sizeof(T)))));
+  Buffer packed(sizeof(T) * static_cast<std::size_t>(s.groups * packed_size));
+  for (Index g = 0; g < s.groups; ++g) pack_slices(O, K, w + g * O * K, packed.as<T>() + g * packed_size);
+  const double cost = 3.0 * static_cast<double>(s.OH * row) * static_cast<double>(s.O);
+  parallel_for_scratch(s.N, cost, sizeof(T) * static_cast<std::size_t>(rows * row), [&](Index n, void* mine) {
+    T* const col = static_cast<T*>(mine);
+    T* const image = dx + n * s.H * s.W * s.C;
+    fill_zero(image, s.H * s.W * s.C);
+    for (Index g = 0; g < s.groups; ++g) {
+      for (Index oh = 0; oh < s.OH; oh += rows) {
+        const Index here = least(rows, s.OH - oh);
+        const T* grad = dy + (n * s.OH + oh) * s.OW * s.O + g * O;
+        for (Index o = 0; o < O; o += kDepth) {
+          const T* b = packed.as<T>() + g * packed_size + panels * kPanel<T> * o;
+          const GemmSlice<T> slice{b, {grad + o, s.O, 1}, false, least(kDepth, O - o)};
+          gemm_block<T>(slice, 0, here * s.OW, 0, panels, K, col, K, nullptr, o > 0);
+        }
+        for (Index r = 0; r < here; ++r) col2im_row(s, C, col + r * row, oh + r, image + g * C);
+      }
     }
-  }
+  });
 }
 
 template <class T>
