@@ -29,7 +29,7 @@ struct InputTiles {
 // One block: its input x, packed dy, onto partial w.
 template <class T>
 void outer_block(const TapGrid& g, const Window<T>& x, const PixelWalk& walk, const Index* offset, const T* dy,
-                 int vectors, T* w) {
+                 int width, T* w) {
   const Runs runs = runs_of(g, x.pixel);
   const InputTiles cut(runs.length, runs.count);
   const Index parts = cut.across ? 1 : runs.count;
@@ -38,11 +38,11 @@ void outer_block(const TapGrid& g, const Window<T>& x, const PixelWalk& walk, co
   for (Index part = 0; part < parts; ++part) {
     for (Index i = 0; i < tiles.count; ++i) {
       const int n = tiles.rows(i);
-      T* out = w + k * vectors * kLanes<T>;
+      T* out = w + k * width;
       if (cut.across)
-        outer_tile_for<T, false>(n, vectors)(walk, x.data, offset + k, dy, out);
+        outer_tile_for<T, false>(n, width)(walk, x.data, offset + k, dy, out);
       else
-        outer_tile_for<T, true>(n, vectors)(walk, x.data + offset[k], nullptr, dy, out);
+        outer_tile_for<T, true>(n, width)(walk, x.data + offset[k], nullptr, dy, out);
       k += n;
     }
   }
@@ -56,32 +56,31 @@ LAMINA_INLINE void input_offsets(const TapGrid& g, const Window<T>& x, Index* of
       for (Index c = 0; c < g.C; ++c) *offset++ = r * g.row_step * x.row + q * g.col_step * x.pixel + c;
 }
 
-// dst[pixel][column] from rows of dy, and their sums onto db (full vectors).
+// dst[pixel][column] from rows of dy, and their sums onto db (whole vectors).
 template <class T>
-void pack_gradient(const T* dy, Index pixels, Index ld, int columns, int vectors, T* dst, T* db) {
+void pack_gradient(const T* dy, Index pixels, Index ld, int columns, int width, T* dst, T* db) {
   constexpr int W = kLanes<T>;
-  for (int j = 0; j < vectors; ++j) {
-    const int n = static_cast<int>(least(columns - j * W, W));
-    Vec<T> sum = load(db + j * W);
+  for (int j = 0; j < width; j += W) {
+    const int n = static_cast<int>(least(columns - j, W)), whole = static_cast<int>(least(width - j, W));
+    Vec<T> sum = load(db + j);
     for (Index p = 0; p < pixels; ++p) {
-      const Vec<T> v = load_some(dy + p * ld + j * W, n);
-      store(dst + (p * vectors + j) * W, v);
+      const Vec<T> v = load_some(dy + p * ld + j, n);
+      store_some(dst + p * width + j, v, whole);
       sum += v;
     }
-    store(db + j * W, sum);
+    store(db + j, sum);
   }
 }
 
 // dw[o][k] = sum over chunks of partial[chunk][k][o], for one panel.
 template <class T>
-void reduce_panel(T* partial, Index chunks, Index chunk_size, Index depth, int columns, int vectors, T* dw) {
+void reduce_panel(T* partial, Index chunks, Index chunk_size, Index depth, int columns, Index width, T* dw) {
   constexpr int W = kLanes<T>;
-  const Index width = static_cast<Index>(vectors) * W;
-  for (Index i = 0; i < depth * width; i += W) {
-    Vec<T> sum = load(partial + i);
-    for (Index c = 1; c < chunks; ++c) sum += load(partial + c * chunk_size + i);
-    store(partial + i, sum);
-  }
+  for_vectors<T>(0, depth * width, [&](Index i, int n) LAMINA_STEP {
+    Vec<T> sum = load_some(partial + i, n);
+    for (Index c = 1; c < chunks; ++c) sum += load_some(partial + c * chunk_size + i, n);
+    store_some(partial + i, sum, n);
+  });
   for (Index j = 0; j < columns; j += W) {
     Index k = 0;
     if (j + W <= columns) {
@@ -138,14 +137,14 @@ void conv2d_direct_backward_weight(const Conv2dShape& s, const T* dy, const T* x
   parallel_for_scratch(tasks, cost, bytes, [&](Index task, void* mine) {
     const Index p = task % panels, group = task / panels % s.groups, chunk = task / panels / s.groups;
     const Index j = group * O + p * kPanel<T>;
-    const int vectors = panel_vectors<T>(O, p), columns = static_cast<int>(least(O - p * kPanel<T>, kPanel<T>));
+    const int panel = panel_width<T>(O, p), columns = static_cast<int>(least(O - p * kPanel<T>, kPanel<T>));
     T* const slab_data = static_cast<T*>(mine);
     T* const scratch = slab_data + slab;
     Index* const offset = reinterpret_cast<Index*>(static_cast<char*>(mine) + window_end);
     T* const w = partial + chunk * chunk_size + group * width * depth + panel_offset<T>(p, depth);
     T* const sums = partial_db + chunk * s.groups * width + group * width + p * kPanel<T>;
-    fill_zero(w, depth * vectors * kLanes<T>);
-    fill_zero(sums, static_cast<Index>(vectors) * kLanes<T>);
+    fill_zero(w, depth * panel);
+    fill_zero(sums, kPanel<T>);
     for (Index unit = chunk * units / chunks; unit < (chunk + 1) * units / chunks; ++unit) {
       const Index n0 = unit / plan.row_blocks * plan.images, first = unit % plan.row_blocks * plan.block_rows;
       const Index images = least(plan.images, s.N - n0), rows = least(plan.block_rows, s.OH - first),
@@ -154,20 +153,20 @@ void conv2d_direct_backward_weight(const Conv2dShape& s, const T* dy, const T* x
       for (Index i = images - 1; i >= 0; --i) {
         const Index n = n0 + i;
         here = open_window(g, x + n * s.H * s.W * s.C, group, first, rows, in_place, scratch + i * window);
-        pack_gradient(dy + (n * s.OH + first) * s.OW * s.O + j, pixels, s.O, columns, vectors,
-                      slab_data + i * pixels * vectors * kLanes<T>, sums);
+        pack_gradient(dy + (n * s.OH + first) * s.OW * s.O + j, pixels, s.O, columns, panel,
+                      slab_data + i * pixels * panel, sums);
       }
       input_offsets(g, here, offset);
       const PixelWalk walk{
           images, rows, s.OW, in_place ? s.H * s.W * s.C : window, g.step_h * here.row, g.step_w * here.pixel};
-      outer_block(g, here, walk, offset, slab_data, vectors, w);
+      outer_block(g, here, walk, offset, slab_data, panel, w);
     }
   });
   parallel_for(s.groups * panels, kByte * static_cast<double>(chunks * depth * kPanel<T>) * sizeof(T), [&](Index task) {
     const Index p = task % panels, group = task / panels, j = group * O + p * kPanel<T>;
     const int columns = static_cast<int>(least(O - p * kPanel<T>, kPanel<T>));
     reduce_panel(partial + group * width * depth + panel_offset<T>(p, depth), chunks, chunk_size, depth, columns,
-                 panel_vectors<T>(O, p), dw + j * depth);
+                 panel_width<T>(O, p), dw + j * depth);
     for (int i = 0; i < columns; ++i) {
       T sum = 0;
       for (Index c = 0; c < chunks; ++c) sum += partial_db[c * s.groups * width + group * width + p * kPanel<T> + i];

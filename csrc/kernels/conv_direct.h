@@ -56,17 +56,17 @@ void pack_filters(const TapGrid& g, const TapFilters<T>& w, T* dst) {
   const Index panels = panel_count<T>(g.columns);
   parallel_for(g.groups * panels, kByte * 3 * sizeof(T) * static_cast<double>(g.depth() * kPanel<T>), [&](Index task) {
     const Index group = task / panels, p = task % panels, j = p * kPanel<T>;
-    const int vectors = panel_vectors<T>(g.columns, p), n = static_cast<int>(least(g.columns - j, kPanel<T>));
+    const int width = panel_width<T>(g.columns, p), n = static_cast<int>(least(g.columns - j, kPanel<T>));
     T* out = dst + group * panels * kPanel<T> * g.depth() + panel_offset<T>(p, g.depth());
     const T* base = w.data + group * w.group + j * w.out;
     if (w.in == 1 && w.col == g.C && w.row == g.col_taps * g.C) {  // (r, s, c) is one contiguous index
-      pack_panel<T>({base, 1, w.out}, g.depth(), n, vectors, out);
+      pack_panel<T>({base, 1, w.out}, g.depth(), n, width, out);
       return;
     }
     for (Index r = 0; r < g.row_taps; ++r) {
       for (Index s = 0; s < g.col_taps; ++s) {
-        pack_panel<T>({base + r * w.row + s * w.col, w.in, w.out}, g.C, n, vectors, out);
-        out += g.C * vectors * kLanes<T>;
+        pack_panel<T>({base + r * w.row + s * w.col, w.in, w.out}, g.C, n, width, out);
+        out += g.C * width;
       }
     }
   });
@@ -131,7 +131,7 @@ LAMINA_INLINE void run_offsets(const TapGrid& g, const Window<T>& x, Index* offs
 
 // One panel of output channels for n rows of one image.
 template <class T>
-void direct_panel(const TapGrid& g, Window<T> x, RowTile<T> t, const T* panel, int vectors, Index rows, Index cols,
+void direct_panel(const TapGrid& g, Window<T> x, RowTile<T> t, const T* panel, int width, Index rows, Index cols,
                   T* y) {
   const Tiles tiles(cols);
   for (Index q = 0; q < rows; ++q) {
@@ -140,7 +140,7 @@ void direct_panel(const TapGrid& g, Window<T> x, RowTile<T> t, const T* panel, i
     for (Index i = 0; i < tiles.count; ++i) {
       const int n = tiles.rows(i);
       for (int r = 0; r < n; ++r) __builtin_prefetch(out + r * g.out_col, 1);  // to write soon
-      row_tile_for<T, false>(n, vectors)(t, a, panel, out);
+      row_tile_for<T, false>(n, width)(t, a, panel, out);
       a += n * t.lda;
       out += n * g.out_col;
     }
@@ -199,7 +199,7 @@ void direct_conv(const TapGrid& g, Index N, const T* x, const T* packed, const T
       for (Index n = n0; n < n1; ++n) {
         const Window<T> here{x0.data + (n - n0) * image_step, x0.row, x0.pixel};
         T* out = y + n * g.out_image + first * g.out_row + group * g.columns + j;
-        direct_panel(g, here, t, panel, panel_vectors<T>(g.columns, p), joined ? 1 : rows,
+        direct_panel(g, here, t, panel, panel_width<T>(g.columns, p), joined ? 1 : rows,
                      joined ? rows * g.cols : g.cols, out);
       }
     }

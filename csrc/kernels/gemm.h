@@ -44,7 +44,7 @@ void pack_b(MatrixView<T> b, Index depth, Index columns, T* dst) {
     parallel_for(panels, kByte * 2 * sizeof(T) * static_cast<double>(depth * kPanel<T>), [&](Index p) {
       const Index j = p * kPanel<T>;
       pack_panel<T>({b.data + j * b.cs, b.rs, b.cs}, depth, static_cast<int>(least(columns - j, kPanel<T>)),
-                    panel_vectors<T>(columns, p), dst + panel_offset<T>(p, depth));
+                    panel_width<T>(columns, p), dst + panel_offset<T>(p, depth));
     });
     return;
   }
@@ -53,9 +53,9 @@ void pack_b(MatrixView<T> b, Index depth, Index columns, T* dst) {
     const Index k = task * kRows, rows = least(kRows, depth - k);
     for (Index p = 0; p < panels; ++p) {
       const Index j = p * kPanel<T>;
-      const int vectors = panel_vectors<T>(columns, p);
-      pack_panel<T>({b.data + k * b.rs + j, b.rs, 1}, rows, static_cast<int>(least(columns - j, kPanel<T>)), vectors,
-                    dst + panel_offset<T>(p, depth) + k * vectors * kLanes<T>);
+      const int width = panel_width<T>(columns, p);
+      pack_panel<T>({b.data + k * b.rs + j, b.rs, 1}, rows, static_cast<int>(least(columns - j, kPanel<T>)), width,
+                    dst + panel_offset<T>(p, depth) + k * width);
     }
   });
 }
@@ -84,7 +84,7 @@ void gemm_block(const GemmSlice<T>& s, Index i, Index rows, Index first, Index l
   const Tiles tiles(rows);
   const Index zero = 0;
   for (Index p = first; p < last; ++p) {
-    const int vectors = panel_vectors<T>(columns, p);
+    const int width = panel_width<T>(columns, p);
     const Index j = p * kPanel<T>;
     RowTile<T> t{s.a.rs,     s.depth,
                  1,          &zero,
@@ -98,9 +98,9 @@ void gemm_block(const GemmSlice<T>& s, Index i, Index rows, Index first, Index l
       for (int r = 0; r < n; ++r) __builtin_prefetch(out + r * ldc, 1);
       if (s.k_major) {
         t.lda = n;
-        row_tile_for<T, true>(n, vectors)(t, s.a.data + row * s.depth, panel, out);
+        row_tile_for<T, true>(n, width)(t, s.a.data + row * s.depth, panel, out);
       } else {
-        row_tile_for<T, false>(n, vectors)(t, s.a.data + row * s.a.rs, panel, out);
+        row_tile_for<T, false>(n, width)(t, s.a.data + row * s.a.rs, panel, out);
       }
       row += n;
     }

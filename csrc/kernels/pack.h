@@ -45,17 +45,17 @@ LAMINA_INLINE void transpose_square(const T* src, Index lds, T* dst, Index ldd) 
   LAMINA_UNROLL for (int i = 0; i < W; ++i) store(dst + i * ldd, r[i]);
 }
 
-// One panel of b: dst[k][j], k < depth, j < vectors * W; columns from `columns` on are zero.
+// One panel of b: dst[k][j], k < depth, j < width; columns from `columns` on are zero.
 template <class T>
-void pack_panel(MatrixView<T> b, Index depth, int columns, int vectors, T* dst) {
+void pack_panel(MatrixView<T> b, Index depth, int columns, int width, T* dst) {
   constexpr int W = kLanes<T>;
-  const Index width = static_cast<Index>(vectors) * W;
   if (b.cs == 1) {
     for (Index k = 0; k < depth; ++k) {
       const T* row = b.data + k * b.rs;
       int j = 0;
       for (; j + W <= columns; j += W) store(dst + k * width + j, load(row + j));
-      if (j < columns) store(dst + k * width + j, load_n(row + j, columns - j));
+      if (j < columns)
+        store_some(dst + k * width + j, load_n(row + j, columns - j), static_cast<int>(least(width - j, W)));
     }
     return;
   }
@@ -65,7 +65,8 @@ void pack_panel(MatrixView<T> b, Index depth, int columns, int vectors, T* dst) 
       for (; k + W <= depth; k += W) transpose_square(b.data + j * b.cs + k, b.cs, dst + k * width + j, width);
     }
     for (; k < depth; ++k) {
-      for (int i = 0; i < W; ++i) dst[k * width + j + i] = j + i < columns ? b.data[k * b.rs + (j + i) * b.cs] : T(0);
+      for (int i = 0; i < least(W, width - j); ++i)
+        dst[k * width + j + i] = j + i < columns ? b.data[k * b.rs + (j + i) * b.cs] : T(0);
     }
   }
 }

@@ -24,14 +24,15 @@ constexpr int kMaxRows = 6;  // 12 accumulators, 2 columns, 1 broadcast (and a p
 template <class T>
 constexpr int kPanel = kNV * kLanes<T>;  // columns of a full panel
 
-// How a matrix of columns is cut into panels: full ones, then one that is a single vector wide if that is enough.
+// How a matrix of columns is cut into panels: full ones, then one that may be a single vector or half a vector wide.
 template <class T>
 LAMINA_INLINE Index panel_count(Index columns) {
   return ceil_div(columns, kPanel<T>);
 }
 template <class T>
-LAMINA_INLINE int panel_vectors(Index columns, Index panel) {
-  return columns - panel * kPanel<T> <= kLanes<T> ? 1 : kNV;
+LAMINA_INLINE int panel_width(Index columns, Index panel) {
+  const Index rest = columns - panel * kPanel<T>;
+  return rest <= kHalfLanes<T> ? kHalfLanes<T> : rest <= kLanes<T> ? kLanes<T> : kPanel<T>;
 }
 // Elements before panel p in a packing of `depth` rows: only the last panel may be narrow.
 template <class T>
@@ -59,65 +60,64 @@ struct RowTile {
   int columns;      // of this panel, at most its width
 };
 
-template <class T, int MR, int NV, bool kKMajor>
-LAMINA_INLINE void multiply_rows(Vec<T> (&acc)[MR][NV], const T* a, Index lda, const T* b, Index length) {
+template <class T, int L, int MR, int NV, bool kKMajor>
+LAMINA_INLINE void multiply_rows(VecOf<T, L> (&acc)[MR][NV], const T* a, Index lda, const T* b, Index length) {
   for (Index k = 0; k < length; ++k) {
-    Vec<T> column[NV];
-    LAMINA_UNROLL for (int j = 0; j < NV; ++j) column[j] = load(b + j * kLanes<T>);
+    VecOf<T, L> column[NV];
+    LAMINA_UNROLL for (int j = 0; j < NV; ++j) column[j] = load_of<T, L>(b + j * L);
     LAMINA_UNROLL for (int i = 0; i < MR; ++i) {
-      const Vec<T> row = splat(kKMajor ? a[i] : a[i * lda]);
+      const VecOf<T, L> row = splat_of<T, L>(kKMajor ? a[i] : a[i * lda]);
       LAMINA_UNROLL for (int j = 0; j < NV; ++j) acc[i][j] += row * column[j];
     }
     a += kKMajor ? lda : 1;
-    b += NV * kLanes<T>;
+    b += NV * L;
   }
 }
 
-template <class T, int MR, int NV>
-LAMINA_INLINE void store_tile(Vec<T> (&acc)[MR][NV], T* y, Index ldy, int columns) {
-  constexpr int W = kLanes<T>;
-  if (columns == NV * W) {
+template <class T, int L, int MR, int NV>
+LAMINA_INLINE void store_tile(VecOf<T, L> (&acc)[MR][NV], T* y, Index ldy, int columns) {
+  if (columns == NV * L) {
     LAMINA_UNROLL for (int i = 0; i < MR; ++i) {
-      LAMINA_UNROLL for (int j = 0; j < NV; ++j) store(y + i * ldy + j * W, acc[i][j]);
+      LAMINA_UNROLL for (int j = 0; j < NV; ++j) store_of<T, L>(y + i * ldy + j * L, acc[i][j]);
     }
     return;
   }
-  const int last = columns - (NV - 1) * W;  // the panel's width is chosen so that only its last vector is partial
+  const int last = columns - (NV - 1) * L;  // the panel's width is chosen so that only its last vector is partial
   LAMINA_UNROLL for (int i = 0; i < MR; ++i) {
-    LAMINA_UNROLL for (int j = 0; j + 1 < NV; ++j) store(y + i * ldy + j * W, acc[i][j]);
-    store_n(y + i * ldy + (NV - 1) * W, acc[i][NV - 1], last);
+    LAMINA_UNROLL for (int j = 0; j + 1 < NV; ++j) store_of<T, L>(y + i * ldy + j * L, acc[i][j]);
+    store_n_of<T, L>(y + i * ldy + (NV - 1) * L, acc[i][NV - 1], last);
   }
 }
 
-template <class T, int MR, int NV>
-LAMINA_INLINE void load_tile(Vec<T> (&acc)[MR][NV], const T* y, Index ldy, int columns) {
-  constexpr int W = kLanes<T>;
-  const int last = columns - (NV - 1) * W;
+template <class T, int L, int MR, int NV>
+LAMINA_INLINE void load_tile(VecOf<T, L> (&acc)[MR][NV], const T* y, Index ldy, int columns) {
+  const int last = columns - (NV - 1) * L;
   LAMINA_UNROLL for (int i = 0; i < MR; ++i) {
-    LAMINA_UNROLL for (int j = 0; j + 1 < NV; ++j) acc[i][j] = load(y + i * ldy + j * W);
-    acc[i][NV - 1] = last == W ? load(y + i * ldy + (NV - 1) * W) : load_n(y + i * ldy + (NV - 1) * W, last);
+    LAMINA_UNROLL for (int j = 0; j + 1 < NV; ++j) acc[i][j] = load_of<T, L>(y + i * ldy + j * L);
+    acc[i][NV - 1] =
+        last == L ? load_of<T, L>(y + i * ldy + (NV - 1) * L) : load_n_of<T, L>(y + i * ldy + (NV - 1) * L, last);
   }
 }
 
-template <class T, int MR, int NV, bool kKMajor>
+template <class T, int L, int MR, int NV, bool kKMajor>
 void row_tile(const RowTile<T>& t, const T* a, const T* b, T* y) {
-  constexpr int W = kLanes<T>;
-  Vec<T> acc[MR][NV];
+  VecOf<T, L> acc[MR][NV];
   if (t.accumulate) {
-    load_tile<T, MR, NV>(acc, y, t.ldy, t.columns);
+    load_tile<T, L, MR, NV>(acc, y, t.ldy, t.columns);
   } else {
-    Vec<T> start[NV];
+    VecOf<T, L> start[NV];
     LAMINA_UNROLL for (int j = 0; j < NV; ++j) {
-      const int n = static_cast<int>(least(t.columns - j * W, W));
-      start[j] = t.bias ? (n == W ? load(t.bias + j * W) : load_n(t.bias + j * W, n)) : splat(T(0));
+      const int n = static_cast<int>(least(t.columns - j * L, L));
+      start[j] =
+          t.bias ? (n == L ? load_of<T, L>(t.bias + j * L) : load_n_of<T, L>(t.bias + j * L, n)) : splat_of<T, L>(T(0));
     }
     LAMINA_UNROLL for (int i = 0; i < MR; ++i) { LAMINA_UNROLL for (int j = 0; j < NV; ++j) acc[i][j] = start[j]; }
   }
   for (Index u = 0; u < t.runs; ++u) {
-    multiply_rows<T, MR, NV, kKMajor>(acc, a + t.run_offset[u], t.lda, b, t.run_length);
-    b += t.run_length * NV * W;
+    multiply_rows<T, L, MR, NV, kKMajor>(acc, a + t.run_offset[u], t.lda, b, t.run_length);
+    b += t.run_length * NV * L;
   }
-  store_tile<T, MR, NV>(acc, y, t.ldy, t.columns);
+  store_tile<T, L, MR, NV>(acc, y, t.ldy, t.columns);
 }
 
 // The pixels of a block, as outer_tile walks them: images, rows of an image, pixels of a row.
@@ -128,30 +128,29 @@ struct PixelWalk {
 
 // w (MR rows of NV full vectors, contiguous) += sum over the pixels. b holds the pixels one after another. kContiguous:
 // input i of a pixel is a[i]; otherwise a[offset[i]].
-template <class T, int MR, int NV, bool kContiguous>
+template <class T, int L, int MR, int NV, bool kContiguous>
 void outer_tile(const PixelWalk& walk, const T* a, const Index* offset, const T* b, T* w) {
-  constexpr int W = kLanes<T>;
-  Vec<T> acc[MR][NV];
+  VecOf<T, L> acc[MR][NV];
   LAMINA_UNROLL for (int i = 0; i < MR; ++i) {
-    LAMINA_UNROLL for (int j = 0; j < NV; ++j) acc[i][j] = load(w + (i * NV + j) * W);
+    LAMINA_UNROLL for (int j = 0; j < NV; ++j) acc[i][j] = load_of<T, L>(w + (i * NV + j) * L);
   }
   for (Index n = 0; n < walk.images; ++n) {
     for (Index r = 0; r < walk.rows; ++r) {
       const T* pixel = a + n * walk.image_step + r * walk.row_step;
       for (Index p = 0; p < walk.columns; ++p) {
-        Vec<T> column[NV];
-        LAMINA_UNROLL for (int j = 0; j < NV; ++j) column[j] = load(b + j * W);
+        VecOf<T, L> column[NV];
+        LAMINA_UNROLL for (int j = 0; j < NV; ++j) column[j] = load_of<T, L>(b + j * L);
         LAMINA_UNROLL for (int i = 0; i < MR; ++i) {
-          const Vec<T> row = splat(kContiguous ? pixel[i] : pixel[offset[i]]);
+          const VecOf<T, L> row = splat_of<T, L>(kContiguous ? pixel[i] : pixel[offset[i]]);
           LAMINA_UNROLL for (int j = 0; j < NV; ++j) acc[i][j] += row * column[j];
         }
         pixel += walk.pixel_step;
-        b += NV * W;
+        b += NV * L;
       }
     }
   }
   LAMINA_UNROLL for (int i = 0; i < MR; ++i) {
-    LAMINA_UNROLL for (int j = 0; j < NV; ++j) store(w + (i * NV + j) * W, acc[i][j]);
+    LAMINA_UNROLL for (int j = 0; j < NV; ++j) store_of<T, L>(w + (i * NV + j) * L, acc[i][j]);
   }
 }
 
@@ -161,25 +160,34 @@ using RowTileFn = void (*)(const RowTile<T>&, const T*, const T*, T*);
 template <class T>
 using OuterTileFn = void (*)(const PixelWalk&, const T*, const Index*, const T*, T*);
 
-template <class T, int NV, bool kFlag, int... I>
+template <class T, int L, int NV, bool kFlag, int... I>
 struct TileTable {
-  static constexpr RowTileFn<T> row[] = {&row_tile<T, I + 1, NV, kFlag>...};
-  static constexpr OuterTileFn<T> outer[] = {&outer_tile<T, I + 1, NV, kFlag>...};
+  static constexpr RowTileFn<T> row[] = {&row_tile<T, L, I + 1, NV, kFlag>...};
+  static constexpr OuterTileFn<T> outer[] = {&outer_tile<T, L, I + 1, NV, kFlag>...};
 };
-template <class T, int NV, bool kFlag, int N, int... I>
-struct MakeTable : MakeTable<T, NV, kFlag, N - 1, N - 1, I...> {};
-template <class T, int NV, bool kFlag, int... I>
-struct MakeTable<T, NV, kFlag, 0, I...> : TileTable<T, NV, kFlag, I...> {};
+template <class T, int L, int NV, bool kFlag, int N, int... I>
+struct MakeTable : MakeTable<T, L, NV, kFlag, N - 1, N - 1, I...> {};
+template <class T, int L, int NV, bool kFlag, int... I>
+struct MakeTable<T, L, NV, kFlag, 0, I...> : TileTable<T, L, NV, kFlag, I...> {};
+
+template <class T, bool kFlag>
+using FullTiles = MakeTable<T, kLanes<T>, kNV, kFlag, kMaxRows>;
+template <class T, bool kFlag>
+using VectorTiles = MakeTable<T, kLanes<T>, 1, kFlag, kMaxRows>;
+template <class T, bool kFlag>
+using HalfTiles = MakeTable<T, kHalfLanes<T>, 1, kFlag, kMaxRows>;
 
 template <class T, bool kKMajor>
-LAMINA_INLINE RowTileFn<T> row_tile_for(int rows, int vectors) {
-  return vectors == 1 ? MakeTable<T, 1, kKMajor, kMaxRows>::row[rows - 1]
-                      : MakeTable<T, kNV, kKMajor, kMaxRows>::row[rows - 1];
+LAMINA_INLINE RowTileFn<T> row_tile_for(int rows, int width) {
+  return width == kPanel<T>   ? FullTiles<T, kKMajor>::row[rows - 1]
+         : width == kLanes<T> ? VectorTiles<T, kKMajor>::row[rows - 1]
+                              : HalfTiles<T, kKMajor>::row[rows - 1];
 }
 template <class T, bool kContiguous>
-LAMINA_INLINE OuterTileFn<T> outer_tile_for(int rows, int vectors) {
-  return vectors == 1 ? MakeTable<T, 1, kContiguous, kMaxRows>::outer[rows - 1]
-                      : MakeTable<T, kNV, kContiguous, kMaxRows>::outer[rows - 1];
+LAMINA_INLINE OuterTileFn<T> outer_tile_for(int rows, int width) {
+  return width == kPanel<T>   ? FullTiles<T, kContiguous>::outer[rows - 1]
+         : width == kLanes<T> ? VectorTiles<T, kContiguous>::outer[rows - 1]
+                              : HalfTiles<T, kContiguous>::outer[rows - 1];
 }
 
 }  // namespace

@@ -94,6 +94,53 @@ LAMINA_INLINE void store_n(T* p, Vec<T> v, int n) {
 #endif
 }
 
+// Vectors of L lanes, a register or half of one: what a tile is made of.
+template <class T>
+constexpr int kHalfLanes = kLanes<T> >= 4 ? kLanes<T> / 2 : kLanes<T>;
+template <class T, int L>
+struct LanesOf {
+  typedef T V __attribute__((vector_size(L * sizeof(T))));
+  typedef T Unaligned __attribute__((vector_size(L * sizeof(T)), aligned(sizeof(T)), may_alias));
+};
+template <class T, int L>
+using VecOf = typename LanesOf<T, L>::V;
+
+template <class T, int L>
+LAMINA_INLINE VecOf<T, L> load_of(const T* p) {
+  return *reinterpret_cast<const typename LanesOf<T, L>::Unaligned*>(p);
+}
+template <class T, int L>
+LAMINA_INLINE void store_of(T* p, VecOf<T, L> v) {
+  *reinterpret_cast<typename LanesOf<T, L>::Unaligned*>(p) = v;
+}
+template <class T, int L, int N = L, int... I>
+LAMINA_INLINE VecOf<T, L> splat_of(T x) {
+  if constexpr (N == 0)
+    return VecOf<T, L>{((void)I, x)...};
+  else
+    return splat_of<T, L, N - 1, I..., N>(x);
+}
+template <class T, int L>
+LAMINA_INLINE VecOf<T, L> load_n_of(const T* p, int n) {
+  if constexpr (L == kLanes<T>) return load_n(p, n);
+#if defined(__AVX512VL__)
+  if constexpr (L == 8 && sizeof(T) == 4) return _mm256_maskz_loadu_ps(static_cast<__mmask8>((1u << n) - 1), p);
+  if constexpr (L == 4 && sizeof(T) == 8) return _mm256_maskz_loadu_pd(static_cast<__mmask8>((1u << n) - 1), p);
+#endif
+  T lanes[L] = {};
+  for (int i = 0; i < n; ++i) lanes[i] = p[i];
+  return load_of<T, L>(lanes);
+}
+template <class T, int L>
+LAMINA_INLINE void store_n_of(T* p, VecOf<T, L> v, int n) {
+  if constexpr (L == kLanes<T>) return store_n(p, v, n);
+#if defined(__AVX512VL__)
+  if constexpr (L == 8 && sizeof(T) == 4) return _mm256_mask_storeu_ps(p, static_cast<__mmask8>((1u << n) - 1), v);
+  if constexpr (L == 4 && sizeof(T) == 8) return _mm256_mask_storeu_pd(p, static_cast<__mmask8>((1u << n) - 1), v);
+#endif
+  for (int i = 0; i < n; ++i) p[i] = v[i];
+}
+
 template <class V>
 LAMINA_INLINE V vmax(V a, V b) {
   return a > b ? a : b;
