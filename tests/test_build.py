@@ -83,7 +83,7 @@ def test_an_instruction_sets_object_exports_its_table_alone(isa):
     assert [name for name in names if not name.startswith("DW.ref.")] == [f"lamina::kernels_{isa}"]
 
 
-TILE = re.compile(r"<.*::(row|outer)_tile<(float|double), (\d+), (\d+), (true|false)>\(")
+TILE = re.compile(r"<.*::(row|outer)_tile<(float|double), (\d+), (\d+), (\d+), (true|false)>\(")
 LINE = re.compile(r"\s*([0-9a-f]+):\s+(\S+)\s*(.*)")
 
 
@@ -101,7 +101,7 @@ def _innermost_loops(lines):
 
 
 def _tiles(listing):
-    """-> {(tile, dtype, rows, vectors, flag): lines of its code}."""
+    """-> {(tile, dtype, lanes, rows, vectors, flag): lines of its code}."""
     found, lines = {}, None
     for line in listing.splitlines():
         if line.endswith(">:"):
@@ -117,12 +117,12 @@ def _tiles(listing):
 def test_accumulators_of_the_tiles_stay_in_registers(isa):
     """The loop over k is MR*NV multiply-adds (or a whole number of such rounds) and stores no vector."""
     tiles = _tiles(_tool("objdump", "-d", "-C", "--no-show-raw-insn", str(_object(isa))))
-    most = max(int(rows) for _, _, rows, _, _ in tiles)
-    assert len(tiles) == 2 * 2 * most * 2 * 2, "not every tile was found"
+    most = max(int(rows) for _, _, _, rows, _, _ in tiles)
+    assert len(tiles) == 2 * 2 * most * 3 * 2, "not every tile was found"  # two vectors, one, half of one
     assert most == {"avx2": 6, "avx512": 14}[isa]
-    wide = {"avx2": "%ymm", "avx512": "%zmm"}[isa]
-    for (kind, dtype, rows, vectors, flag), lines in tiles.items():
-        name = f"{kind}_tile<{dtype}, {rows}, {vectors}, {flag}>"
+    for (kind, dtype, lanes, rows, vectors, flag), lines in tiles.items():
+        name = f"{kind}_tile<{dtype}, {lanes}, {rows}, {vectors}, {flag}>"
+        wide = {16: "%xmm", 32: "%ymm", 64: "%zmm"}[int(lanes) * {"float": 4, "double": 8}[dtype]]
         loops = [loop for loop in _innermost_loops(lines) if any(m.startswith("vfmadd") for _, m, _ in loop)]
         assert loops, f"{name} has no loop of multiply-adds"
         for loop in loops:
