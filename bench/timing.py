@@ -1,8 +1,8 @@
 """Taking times: contenders in turn, each turn from a quiet machine. Standard library only; peers use it too.
 
-A turn begins with one call that is not counted (it wakes threads and fills caches), goes on for its share of
-the time, and ends when the threads it woke have stopped spinning, so that nobody is timed beside a rival's
-busy waiting.
+A turn begins with calls that are not counted: they wake threads and fill caches, and a system that wakes a
+thread on its waker's processor takes some milliseconds to move it. It goes on for its share of the time, and
+ends when the threads it woke have stopped spinning, so that nobody is timed beside a rival's busy waiting.
 """
 
 import statistics
@@ -13,6 +13,7 @@ from typing import Any
 
 _LEAST = 3  # rounds, and samples
 _ROUNDS = 5  # that the time is cut into, if every call is short
+_WARM = 0.025  # seconds of calls before any is counted
 _SLOW = 0.05  # seconds: beside a call that long, waking up costs nothing
 
 Turn = Callable[[float], list[float]]
@@ -54,12 +55,16 @@ def settle(limit: float = 0.2) -> None:
 def take_turn(call: Callable[[], Any], seconds: float) -> list[float]:
     """Seconds of each call, one call at least."""
     samples: list[float] = []
-    start = time.perf_counter()
-    end = start + seconds
-    call()
-    first = time.perf_counter() - start
-    if first > _SLOW:
-        samples.append(first)
+    warm = time.perf_counter() + _WARM
+    while True:
+        start = time.perf_counter()
+        call()
+        now = time.perf_counter()
+        if now > warm:
+            break
+    if now - start > _SLOW:
+        samples.append(now - start)
+    end = now + seconds
     while not samples or time.perf_counter() < end:
         start = time.perf_counter()
         call()

@@ -251,6 +251,15 @@ def test_overflowing_prediction_is_named():
         fit(model, x, x, loss=nn.MSELoss())
 
 
+@pytest.fixture
+def ctrl_c():
+    """Python's own answer to an interrupt, also where the tests run in the background and would ignore it."""
+    former = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, former)
+
+
+@pytest.mark.usefixtures("ctrl_c")
 def test_interrupt_returns_the_history(capsys):
     def interrupt(run):
         if run.step == 15:  # six steps an epoch
