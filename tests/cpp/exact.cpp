@@ -1,9 +1,8 @@
 // Kernels against plain loops on integer data, without Python: for processors that CI can only emulate.
 //
 //   aarch64-linux-gnu-g++ -std=c++20 -O2 -ffp-contract=fast -Icsrc -static tests/cpp/exact.cpp csrc/dispatch.cpp
-//   csrc/common/*.cpp \
-//       csrc/kernels/topk.cpp csrc/kernels/isa_baseline.cpp csrc/kernels/isa_neon.cpp -o exact && qemu-aarch64-static
-//       ./exact
+//       csrc/common/*.cpp csrc/kernels/topk.cpp csrc/kernels/isa_baseline.cpp csrc/kernels/isa_neon.cpp -o exact
+//   qemu-aarch64-static ./exact
 //
 // Every value is a small integer, so every order of summation gives the same bits. Exit status 1 at the first
 // difference.
