@@ -201,6 +201,27 @@ def test_affinity_limits_the_threads():
     assert _run(pin + STARTED, **NO_LIMITS).stdout.split() == ["1", "0"]
 
 
+@threaded
+def test_binding_threads_to_processors_does_not_hide_the_others():
+    free = _run(COUNT, **NO_LIMITS, OMP_PROC_BIND=None).stdout.split()
+    assert _run(COUNT, **NO_LIMITS, OMP_PROC_BIND="true").stdout.split() == free
+
+
+@threaded
+@linux_x86
+def test_openmp_spins_for_a_short_time_unless_told_otherwise():
+    """Its settings as libgomp prints them when it is loaded; the environment is left as it was."""
+    code = "import lamina, os; print(os.environ.get('GOMP_SPINCOUNT'))"
+    quiet = {"OMP_DISPLAY_ENV": "verbose", "OMP_WAIT_POLICY": None, "GOMP_SPINCOUNT": None}
+    done = _run(code, **quiet)
+    assert "GOMP_SPINCOUNT = '2000'" in done.stderr
+    assert done.stdout.strip() == "None"
+    done = _run(code, **quiet | {"GOMP_SPINCOUNT": "77"})
+    assert "GOMP_SPINCOUNT = '77'" in done.stderr
+    assert done.stdout.strip() == "77"
+    assert "GOMP_SPINCOUNT = '2000'" not in _run(code, **quiet | {"OMP_WAIT_POLICY": "passive"}).stderr
+
+
 def test_never_more_threads_than_processors_unless_asked():
     threads, limit = map(int, _run(COUNT, **NO_LIMITS | {"OMP_NUM_THREADS": "999"}).stdout.split())
     assert 1 <= threads <= limit

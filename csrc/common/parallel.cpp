@@ -4,12 +4,14 @@
 #include <sched.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
 #include <sstream>
 #include <string>
+#include <thread>
 
 #ifdef _OPENMP
 #include <omp.h>
@@ -22,7 +24,9 @@ std::atomic<bool> g_forked{false};
 std::atomic<int> g_limit{0};  // 0: not asked yet
 
 int affinity_cpus() {
-#ifdef __linux__
+#if defined(_OPENMP)
+  return omp_get_num_procs();  // also right where OMP_PROC_BIND has bound this thread to one of them
+#elif defined(__linux__)
   cpu_set_t set;
   if (sched_getaffinity(0, sizeof set, &set) == 0) return CPU_COUNT(&set);
 #endif
@@ -118,9 +122,22 @@ bool has_openmp() {
 #endif
 }
 
+void await_late_threads(const std::atomic<int>& working) {
+#ifdef _OPENMP
+  if (omp_get_thread_num() != 0) return;
+  const auto start = std::chrono::steady_clock::now();
+  while (working.load(std::memory_order_relaxed) != 0)
+    if (std::chrono::steady_clock::now() - start > std::chrono::microseconds(20))
+      std::this_thread::sleep_for(std::chrono::microseconds(1));  // the system makes it about 50
+#else
+  (void)working;
+#endif
+}
+
 int plan_threads(Index n, double cost) {
-  // A second thread pays from about 4 us of work on (measured: a parallel region costs 0.5 to 2 us).
-  constexpr double kLeast = 300e3;
+  // A thread gets 8 us of work or more: a parallel region costs 0.5 to 2 us, and milliseconds where one of its
+  // processors is taken.
+  constexpr double kLeast = 1e6;
   const double total = static_cast<double>(n) * cost;
   if (n <= 1 || total < 2 * kLeast) return 1;
   const int most = max_threads();

@@ -24,6 +24,10 @@ bool has_openmp();
 // Threads for n tasks of `cost` operations each: small work stays on the calling thread.
 int plan_threads(Index n, double cost);
 
+// At the end of a region, before OpenMP's barrier, the first thread waits for the others and soon sleeps: a late thread
+// may need its processor.
+void await_late_threads(const std::atomic<int>& working);
+
 namespace {
 
 // Denormals cost a hundred times a normal number: flushed inside kernels, the caller's mode restored after.
@@ -76,11 +80,13 @@ void parallel_for_scratch(Index n, double cost, std::size_t bytes, F&& f) {
     take_tasks(next, n, base, f);
     return;
   }
-  std::atomic<int> member{0};
+  std::atomic<int> member{0}, working{threads};
 #pragma omp parallel num_threads(threads)
   {
     const auto mine = static_cast<std::size_t>(member.fetch_add(1, std::memory_order_relaxed));
     take_tasks(next, n, bytes ? base + stride * mine : base, f);
+    working.fetch_sub(1, std::memory_order_relaxed);
+    await_late_threads(working);
   }
 }
 

@@ -2,7 +2,8 @@
 //
 // b is packed into panels of kPanel columns, kDepth k's at a time; a is read in place where its rows are contiguous,
 // else packed tile by tile. Tasks are blocks of c, so no sum is ever split between threads: each element is one chain
-// of multiply-adds over k, cut into pieces of kDepth.
+// of multiply-adds over k, cut into pieces of kDepth. With few rows, as in a layer's batch, a task packs its own panels
+// just before it uses them; with many, b is packed once for all blocks of rows.
 #pragma once
 #include "common/parallel.h"
 #include "kernels/gemv.h"
@@ -13,13 +14,24 @@ namespace {
 
 constexpr Index kDepth = 512;      // a panel of 512 x 32 floats is 64 KiB: it stays in L2 while the rows of a pass by
 constexpr Index kBlockRows = 112;  // 112 x 512 floats of a: another 224 KiB
+constexpr Index kFewBlocks = 4;    // of rows, for which panels are not shared
 constexpr Index kMostTasks = 32;
+constexpr Index kShortColumns = 128;  // k's, up to which columns of a stay in L1 between two panels
 
-// Rows at a stride of a multiple of 2 KiB fall into few cache sets and evict each other.
+// How the tiles read a: rows where they lie; columns where they lie (a transposed view, as in x^T dy); or packed, as
+// rows where a's own collide in the cache, as k-major tiles otherwise.
+enum class ReadA { kRows, kColumns, kPackedRows, kPackedTiles };
+
 template <class T>
-LAMINA_INLINE bool rows_collide(MatrixView<T> a, Index rows) {
-  return rows > 4 && (a.rs * static_cast<Index>(sizeof(T))) % 2048 == 0;
+LAMINA_INLINE ReadA how_to_read(MatrixView<T> a, Index rows, Index depth) {
+  // Lines at a stride of a multiple of 2 KiB fall into few cache sets and evict each other.
+  const auto collide = [](Index n, Index stride) {
+    return n > 4 && stride * static_cast<Index>(sizeof(T)) % 2048 == 0;
+  };
+  if (a.cs == 1) return collide(rows, a.rs) ? ReadA::kPackedRows : ReadA::kRows;
+  return a.rs == 1 && depth <= kShortColumns && !collide(depth, a.cs) ? ReadA::kColumns : ReadA::kPackedTiles;
 }
+LAMINA_INLINE bool is_packed(ReadA how) { return how == ReadA::kPackedRows || how == ReadA::kPackedTiles; }
 
 // Rows of c cut into blocks: where block b begins.
 struct RowBlocks {
@@ -32,8 +44,8 @@ struct RowBlocks {
 template <class T>
 struct GemmSlice {
   const T* b;       // packed panels
-  MatrixView<T> a;  // rows contiguous; or, if k_major, tiles of packed k-major rows
-  bool k_major;
+  MatrixView<T> a;  // of packed tiles: their start
+  ReadA how;
   Index depth;
 };
 
@@ -60,21 +72,17 @@ void pack_b(MatrixView<T> b, Index depth, Index columns, T* dst) {
   });
 }
 
-// Rows of a where the tiles cannot read them in place: k-major if they are not contiguous, else copied close together.
 template <class T>
-GemmSlice<T> pack_a(MatrixView<T> a, Index rows, Index depth, const T* packed_b, T* dst) {
+void pack_a(MatrixView<T> a, ReadA how, Index rows, Index depth, T* dst) {
   const RowBlocks blocks(rows);
-  const bool k_major = a.cs != 1;
-  if (!k_major && !rows_collide(a, rows)) return {packed_b, a, false, depth};
   parallel_for(blocks.split.count, kByte * 2 * sizeof(T) * static_cast<double>(depth * kBlockRows), [&](Index b) {
     const Index i = blocks.begin(b);
     const int n = blocks.split.rows(b);
-    if (k_major)
+    if (how == ReadA::kPackedTiles)
       pack_rows_k_major({a.data + i * a.rs, a.rs, a.cs}, Tiles(n), depth, dst + i * depth);
     else
       for (int r = 0; r < n; ++r) copy(a.data + (i + r) * a.rs, dst + (i + r) * depth, depth);
   });
-  return {packed_b, {dst, depth, 1}, k_major, depth};
 }
 
 // One block of c: rows [i, i + rows), panels [first, last).
@@ -86,19 +94,20 @@ void gemm_block(const GemmSlice<T>& s, Index i, Index rows, Index first, Index l
   for (Index p = first; p < last; ++p) {
     const int width = panel_width<T>(columns, p);
     const Index j = p * kPanel<T>;
-    RowTile<T> t{s.a.rs,     s.depth,
-                 1,          &zero,
-                 ldc,        bias ? bias + j : nullptr,
-                 accumulate, static_cast<int>(least(columns - j, kPanel<T>))};
+    RowTile<T> t{
+        s.how == ReadA::kColumns ? s.a.cs : s.a.rs,     s.depth, 1, &zero, ldc, bias ? bias + j : nullptr, accumulate,
+        static_cast<int>(least(columns - j, kPanel<T>))};
     const T* panel = s.b + panel_offset<T>(p, s.depth);
     Index row = i;
     for (Index tile = 0; tile < tiles.count; ++tile) {
       const int n = tiles.rows(tile);
       T* out = c + row * ldc + j;
       for (int r = 0; r < n; ++r) __builtin_prefetch(out + r * ldc, 1);
-      if (s.k_major) {
+      if (s.how == ReadA::kPackedTiles) {
         t.lda = n;
         row_tile_for<T, true>(n, width)(t, s.a.data + row * s.depth, panel, out);
+      } else if (s.how == ReadA::kColumns) {
+        row_tile_for<T, true>(n, width)(t, s.a.data + row, panel, out);
       } else {
         row_tile_for<T, false>(n, width)(t, s.a.data + row * s.a.rs, panel, out);
       }
@@ -107,22 +116,25 @@ void gemm_block(const GemmSlice<T>& s, Index i, Index rows, Index first, Index l
   }
 }
 
+// Slice by slice of depth; b packed for all tasks.
 template <class T>
-void gemm(Index M, Index N, Index K, MatrixView<T> a, MatrixView<T> b, T* c, Index ldc, const T* bias,
-          bool accumulate) {
-  if (M == 0 || N == 0) return;
-  if (suits_gemv(M, a, b)) return gemv(M, N, K, a, b, c, ldc, bias, accumulate);
+void gemm_shared_panels(Index M, Index N, Index K, MatrixView<T> a, MatrixView<T> b, T* c, Index ldc, const T* bias,
+                        bool accumulate) {
   const Index panels = panel_count<T>(N), most = least(K, kDepth);
+  const ReadA how = how_to_read(a, M, K);
   Buffer packed_b(sizeof(T) * static_cast<std::size_t>(panels * kPanel<T> * most));
-  Buffer packed_a(a.cs != 1 || rows_collide(a, M) ? sizeof(T) * static_cast<std::size_t>(M * most) : 0);
+  Buffer packed_a(is_packed(how) ? sizeof(T) * static_cast<std::size_t>(M * most) : 0);
   const RowBlocks blocks(M);
   const Index row_blocks = blocks.split.count,
               column_blocks = least(panels, greatest(1, ceil_div(kMostTasks, row_blocks)));
   for (Index k0 = 0; k0 < greatest(K, 1); k0 += kDepth) {
     const Index depth = least(K - k0, kDepth);
     pack_b<T>({b.data + k0 * b.rs, b.rs, b.cs}, depth, N, packed_b.as<T>());
-    const GemmSlice<T> slice =
-        pack_a<T>({a.data + k0 * a.cs, a.rs, a.cs}, M, depth, packed_b.as<T>(), packed_a.as<T>());
+    GemmSlice<T> slice{packed_b.as<T>(), {a.data + k0 * a.cs, a.rs, a.cs}, how, depth};
+    if (is_packed(how)) {
+      pack_a(slice.a, how, M, depth, packed_a.as<T>());
+      slice.a = {packed_a.as<T>(), depth, 1};
+    }
     const double cost = 2.0 * static_cast<double>(M) * N * depth / static_cast<double>(row_blocks * column_blocks);
     parallel_for(row_blocks * column_blocks, cost, [&](Index task) {
       const Index rb = task / column_blocks, cb = task % column_blocks;
@@ -130,6 +142,45 @@ void gemm(Index M, Index N, Index K, MatrixView<T> a, MatrixView<T> b, T* c, Ind
                  (cb + 1) * panels / column_blocks, N, c, ldc, k0 == 0 ? bias : nullptr, accumulate || k0 > 0);
     });
   }
+}
+
+// Panel by panel; each packed by its task, slice by slice.
+template <class T>
+void gemm_own_panels(Index M, Index N, Index K, MatrixView<T> a, MatrixView<T> b, T* c, Index ldc, const T* bias,
+                     bool accumulate) {
+  const RowBlocks blocks(M);
+  const Index most = least(K, kDepth);
+  const ReadA how = how_to_read(a, M, K);
+  Buffer packed_a(is_packed(how) ? sizeof(T) * static_cast<std::size_t>(M * K) : 0);
+  for (Index k0 = 0; is_packed(how) && k0 < K; k0 += kDepth)
+    pack_a<T>({a.data + k0 * a.cs, a.rs, a.cs}, how, M, least(K - k0, kDepth), packed_a.as<T>() + k0 * M);
+  const double cost = 2.0 * static_cast<double>((M + 4) * K * kPanel<T>);
+  parallel_for_scratch(panel_count<T>(N), cost, sizeof(T) * static_cast<std::size_t>(kPanel<T> * most),
+                       [&](Index p, void* mine) {
+                         T* const panel = static_cast<T*>(mine);
+                         const Index j = p * kPanel<T>;
+                         const int columns = static_cast<int>(least(N - j, kPanel<T>)), width = panel_width<T>(N, p);
+                         for (Index k0 = 0; k0 < greatest(K, 1); k0 += kDepth) {
+                           const Index depth = least(K - k0, kDepth);
+                           pack_panel<T>({b.data + k0 * b.rs + j * b.cs, b.rs, b.cs}, depth, columns, width, panel);
+                           GemmSlice<T> slice{panel, {a.data + k0 * a.cs, a.rs, a.cs}, how, depth};
+                           if (is_packed(how)) slice.a = {packed_a.as<T>() + k0 * M, depth, 1};
+                           for (Index rb = 0; rb < blocks.split.count; ++rb)
+                             gemm_block(slice, blocks.begin(rb), blocks.split.rows(rb), 0, 1, columns, c + j, ldc,
+                                        bias && k0 == 0 ? bias + j : nullptr, accumulate || k0 > 0);
+                         }
+                       });
+}
+
+template <class T>
+void gemm(Index M, Index N, Index K, MatrixView<T> a, MatrixView<T> b, T* c, Index ldc, const T* bias,
+          bool accumulate) {
+  if (M == 0 || N == 0) return;
+  if (suits_gemv(M, a, b)) return gemv(M, N, K, a, b, c, ldc, bias, accumulate);
+  if (RowBlocks(M).split.count <= kFewBlocks)
+    gemm_own_panels(M, N, K, a, b, c, ldc, bias, accumulate);
+  else
+    gemm_shared_panels(M, N, K, a, b, c, ldc, bias, accumulate);
 }
 
 }  // namespace

@@ -134,7 +134,7 @@ void conv2d_im2col_backward_input(const Conv2dShape& s, const T* dy, const T* w,
         const T* grad = dy + (n * s.OH + oh) * s.OW * s.O + g * O;
         for (Index o = 0; o < O; o += kDepth) {
           const T* b = packed.as<T>() + g * packed_size + panels * kPanel<T> * o;
-          const GemmSlice<T> slice{b, {grad + o, s.O, 1}, false, least(kDepth, O - o)};
+          const GemmSlice<T> slice{b, {grad + o, s.O, 1}, ReadA::kRows, least(kDepth, O - o)};
           gemm_block<T>(slice, 0, here * s.OW, 0, panels, K, col, K, nullptr, o > 0);
         }
         for (Index r = 0; r < here; ++r) col2im_row(s, C, col + r * row, oh + r, image + g * C);

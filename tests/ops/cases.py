@@ -181,6 +181,12 @@ GEMM = [
         for m, n, k in [(5, 6, 3), (17, 16, 129), (129, 17, 4), (64, 129, 33), (300, 7, 17), (1, 300, 17)]
         for transposes in _TRANSPOSES
     ),
+    # Longer than a slice, of few rows and of many; rows and columns whose strides collide in the cache.
+    *(
+        _gemm(m, n, k, **transposes)
+        for m, n, k in [(6, 40, 520), (460, 5, 520), (20, 6, 512), (512, 5, 12)]
+        for transposes in _TRANSPOSES
+    ),
     _gemm(130, 70, 300),
     _gemm(3, 4, 0),
     _gemm(0, 4, 3),
