@@ -4,8 +4,9 @@
 //   sum dy
 //
 // A tile of (r,s,c) times output channels stays in registers while the pixels of a block (rows of an image, or several
-// small images) pass by: outer_tile. The block's input is opened as in the forward direction; its dy is packed to
-// [pixel][panel column]. Blocks are grouped into chunks by the shape alone; a task is (chunk, group, panel) and sums
+// small images) pass by: outer_tile. dy is packed to [pixel][panel column]; the input is read where it stands. Where
+// taps reach beyond it, a tile belongs to one tap and only the pixels that the tap meets pass by; of few channels a tile
+// goes across taps, and the block is copied with its zeros. Blocks are grouped into chunks by the shape alone; a task is (chunk, group, panel) and sums
 // its blocks in order into its own partial result, [chunk][group][panel][r,s,c][column]; the chunks are then added in
 // order. So the sum has one order for any thread count.
 #pragma once
@@ -44,6 +45,33 @@ void outer_block(const TapGrid& g, const Window<T>& x, const PixelWalk& walk, co
       else
         outer_tile_for<T, true>(n, width)(walk, x.data + offset[k], nullptr, dy, out);
       k += n;
+    }
+  }
+}
+
+// The same with the input in place and tap by tap: output rows from `first` on of `images` images from x on.
+template <class T>
+void outer_block_by_taps(const TapGrid& g, const T* x, Index images, Index first, Index rows, const T* dy, int width,
+                         T* w) {
+  const Tiles tiles(g.C);
+  const Index row = g.W * g.pixel;
+  for (Index r = 0; r < g.row_taps; ++r) {
+    const Index top = first * g.step_h + g.row_first + r * g.row_step;
+    const Inside q(rows, g.step_h, top, g.H);
+    for (Index s = 0; s < g.col_taps; ++s) {
+      const Index left = g.col_first + s * g.col_step;
+      const Inside p(g.cols, g.step_w, left, g.W);
+      const PixelWalk walk{
+          images,        q.count(), p.count(), g.H * row, g.step_h * row, g.step_w * g.pixel, rows * g.cols * width,
+          g.cols * width};
+      const T* a = x + (top + q.begin * g.step_h) * row + (left + p.begin * g.step_w) * g.pixel;
+      const T* b = dy + (q.begin * g.cols + p.begin) * width;
+      for (Index i = 0; i < tiles.count; ++i) {
+        const int n = tiles.rows(i);
+        if (q.count() > 0 && p.count() > 0) outer_tile_for<T, true>(n, width)(walk, a, nullptr, b, w);
+        a += n;
+        w += n * width;
+      }
     }
   }
 }
@@ -91,21 +119,20 @@ void reduce_panel(T* partial, Index chunks, Index chunk_size, Index depth, int c
   }
 }
 
-// How the work is cut: a function of the shape alone.
+// How the work is cut, by the shape alone. A unit is one block: `images` images, or `block_rows` rows of one.
 struct WeightPlan {
-  Index block_rows, row_blocks, images, units,
-      chunks;  // a unit is one block: `images` images or `block_rows` rows of one
+  Index chunks, block_rows, row_blocks, images, units;
   template <class T>
   static WeightPlan of(const Conv2dShape& s, const TapGrid& g, Index panels, Index chunk_size) {
-    const Index row_bytes = greatest(1, static_cast<Index>(sizeof(T)) * g.span_w() * g.C * g.step_h);
+    const Index bytes = static_cast<Index>(sizeof(T)), row_bytes = greatest(1, bytes * g.span_w() * g.C * g.step_h);
     WeightPlan p;
+    p.chunks = greatest(1, least(least(ceil_div(2 * kMostChunks, s.groups * panels), kMostChunks),
+                                 kPartialBytes / (chunk_size * bytes)));
     p.block_rows = ceil_div(s.OH, ceil_div(s.OH, greatest(1, kBlockBytes / row_bytes)));
     p.row_blocks = ceil_div(s.OH, p.block_rows);
-    p.images = p.row_blocks > 1 ? 1 : greatest(1, least(ceil_div(s.N, kMostChunks), kBlockBytes / (row_bytes * s.OH)));
+    p.images = p.row_blocks > 1 ? 1 : greatest(1, least(ceil_div(s.N, p.chunks), kBlockBytes / (row_bytes * s.OH)));
     p.units = ceil_div(s.N, p.images) * p.row_blocks;
-    const Index wanted = ceil_div(2 * kMostChunks, s.groups * panels);
-    const Index affordable = greatest(1, kPartialBytes / (chunk_size * static_cast<Index>(sizeof(T))));
-    p.chunks = greatest(1, least(least(wanted, kMostChunks), least(affordable, p.units)));
+    p.chunks = greatest(1, least(p.chunks, p.units));
     return p;
   }
 };
@@ -117,7 +144,7 @@ void conv2d_direct_backward_weight(const Conv2dShape& s, const T* dy, const T* x
                   -s.top,     s.dilation_h, s.KW, -s.left, s.dilation_w,
                   s.stride_h, s.stride_w,   s.OH, s.OW,    s.OH * s.OW * s.O,
                   s.OW * s.O, s.O,          O,    s.groups};
-  const bool in_place = g.inside();
+  const bool in_place = g.inside(), by_taps = !in_place && C >= kMaxRows;
   const Index panels = panel_count<T>(O), depth = g.depth(), width = panels * kPanel<T>,
               chunk_size = s.groups * width * depth;
   const WeightPlan plan = WeightPlan::of<T>(s, g, panels, chunk_size);
@@ -126,7 +153,7 @@ void conv2d_direct_backward_weight(const Conv2dShape& s, const T* dy, const T* x
   T* const partial = partial_buffer.as<T>();
   T* const partial_db = partial + chunks * chunk_size;
 
-  const Index window = in_place ? 0 : g.span_h(plan.block_rows) * g.span_w() * C;
+  const Index window = in_place || by_taps ? 0 : g.span_h(plan.block_rows) * g.span_w() * C;
   const Index slab = plan.images * plan.block_rows * s.OW * kPanel<T>;
   const Index window_end = ceil_div((slab + plan.images * window) * static_cast<Index>(sizeof(T)), kAlignment) *
                            static_cast<Index>(kAlignment);
@@ -149,16 +176,26 @@ void conv2d_direct_backward_weight(const Conv2dShape& s, const T* dy, const T* x
       const Index n0 = unit / plan.row_blocks * plan.images, first = unit % plan.row_blocks * plan.block_rows;
       const Index images = least(plan.images, s.N - n0), rows = least(plan.block_rows, s.OH - first),
                   pixels = rows * s.OW;
-      Window<T> here{};
-      for (Index i = images - 1; i >= 0; --i) {
-        const Index n = n0 + i;
-        here = open_window(g, x + n * s.H * s.W * s.C, group, first, rows, in_place, scratch + i * window);
-        pack_gradient(dy + (n * s.OH + first) * s.OW * s.O + j, pixels, s.O, columns, panel,
+      for (Index i = 0; i < images; ++i)
+        pack_gradient(dy + ((n0 + i) * s.OH + first) * s.OW * s.O + j, pixels, s.O, columns, panel,
                       slab_data + i * pixels * panel, sums);
+      const T* const image = x + n0 * s.H * s.W * s.C;
+      if (by_taps) {
+        outer_block_by_taps(g, image + group * C, images, first, rows, slab_data, panel, w);
+        continue;
       }
+      Window<T> here{};
+      for (Index i = images - 1; i >= 0; --i)
+        here = open_window(g, image + i * s.H * s.W * s.C, group, first, rows, in_place, scratch + i * window);
       input_offsets(g, here, offset);
-      const PixelWalk walk{
-          images, rows, s.OW, in_place ? s.H * s.W * s.C : window, g.step_h * here.row, g.step_w * here.pixel};
+      const PixelWalk walk{images,
+                           rows,
+                           s.OW,
+                           in_place ? s.H * s.W * s.C : window,
+                           g.step_h * here.row,
+                           g.step_w * here.pixel,
+                           pixels * panel,
+                           s.OW * panel};
       outer_block(g, here, walk, offset, slab_data, panel, w);
     }
   });

@@ -43,6 +43,15 @@ struct TapGrid {
   }
 };
 
+// The q's in 0..n-1 for which q * step + first lies in 0..size-1: [begin, end).
+struct Inside {
+  Index begin, end;
+  LAMINA_INLINE Inside(Index n, Index step, Index first, Index size)
+      : begin(least(n, greatest(0, ceil_div(-first, step)))),
+        end(greatest(begin, least(n, ceil_div(size - first, step)))) {}
+  LAMINA_INLINE Index count() const { return end - begin; }
+};
+
 // Filters as the grid's taps meet them: element (tap r, tap s, input channel c, output channel o) of group g is
 // data[g * group + r * row + s * col + c * in + o * out].
 template <class T>
@@ -129,18 +138,25 @@ LAMINA_INLINE void run_offsets(const TapGrid& g, const Window<T>& x, Index* offs
     for (Index s = 0; s < across; ++s) *offset++ = r * g.row_step * x.row + s * g.col_step * x.pixel;
 }
 
-// One panel of output channels for n rows of one image.
+// One panel of output channels for n rows of one image, from row `first` on; kernel rows that meet only zeros are left
+// out.
 template <class T>
-void direct_panel(const TapGrid& g, Window<T> x, RowTile<T> t, const T* panel, int width, Index rows, Index cols,
-                  T* y) {
+void direct_panel(const TapGrid& g, Window<T> x, RowTile<T> t, const T* panel, int width, Index first, Index rows,
+                  Index cols, T* y) {
   const Tiles tiles(cols);
+  const Index* const run_offset = t.run_offset;
+  const Index runs_a_row = t.runs / greatest(1, g.row_taps);
   for (Index q = 0; q < rows; ++q) {
+    const Inside taps(g.row_taps, g.row_step, (first + q) * g.step_h + g.row_first, g.H);
+    t.runs = taps.count() * runs_a_row;
+    t.run_offset = run_offset + taps.begin * runs_a_row;
+    const T* const b = panel + taps.begin * g.col_taps * g.C * width;
     const T* a = x.data + q * g.step_h * x.row;
     T* out = y + q * g.out_row;
     for (Index i = 0; i < tiles.count; ++i) {
       const int n = tiles.rows(i);
       for (int r = 0; r < n; ++r) __builtin_prefetch(out + r * g.out_col, 1);  // to write soon
-      row_tile_for<T, false>(n, width)(t, a, panel, out);
+      row_tile_for<T, false>(n, width)(t, a, b, out);
       a += n * t.lda;
       out += n * g.out_col;
     }
@@ -199,7 +215,7 @@ void direct_conv(const TapGrid& g, Index N, const T* x, const T* packed, const T
       for (Index n = n0; n < n1; ++n) {
         const Window<T> here{x0.data + (n - n0) * image_step, x0.row, x0.pixel};
         T* out = y + n * g.out_image + first * g.out_row + group * g.columns + j;
-        direct_panel(g, here, t, panel, panel_width<T>(g.columns, p), joined ? 1 : rows,
+        direct_panel(g, here, t, panel, panel_width<T>(g.columns, p), first, joined ? 1 : rows,
                      joined ? rows * g.cols : g.cols, out);
       }
     }

@@ -124,10 +124,11 @@ void row_tile(const RowTile<T>& t, const T* a, const T* b, T* y) {
 struct PixelWalk {
   Index images, rows, columns;
   Index image_step, row_step, pixel_step;  // elements of a
+  Index b_image_step, b_row_step;          // of b, whose pixels are a panel's width apart
 };
 
-// w (MR rows of NV full vectors, contiguous) += sum over the pixels. b holds the pixels one after another. kContiguous:
-// input i of a pixel is a[i]; otherwise a[offset[i]].
+// w (MR rows of NV full vectors, contiguous) += sum over the pixels. kContiguous: input i of a pixel is a[i]; otherwise
+// a[offset[i]].
 template <class T, int L, int MR, int NV, bool kContiguous>
 void outer_tile(const PixelWalk& walk, const T* a, const Index* offset, const T* b, T* w) {
   VecOf<T, L> acc[MR][NV];
@@ -137,15 +138,16 @@ void outer_tile(const PixelWalk& walk, const T* a, const Index* offset, const T*
   for (Index n = 0; n < walk.images; ++n) {
     for (Index r = 0; r < walk.rows; ++r) {
       const T* pixel = a + n * walk.image_step + r * walk.row_step;
+      const T* other = b + n * walk.b_image_step + r * walk.b_row_step;
       for (Index p = 0; p < walk.columns; ++p) {
         VecOf<T, L> column[NV];
-        LAMINA_UNROLL for (int j = 0; j < NV; ++j) column[j] = load_of<T, L>(b + j * L);
+        LAMINA_UNROLL for (int j = 0; j < NV; ++j) column[j] = load_of<T, L>(other + j * L);
         LAMINA_UNROLL for (int i = 0; i < MR; ++i) {
           const VecOf<T, L> row = splat_of<T, L>(kContiguous ? pixel[i] : pixel[offset[i]]);
           LAMINA_UNROLL for (int j = 0; j < NV; ++j) acc[i][j] += row * column[j];
         }
         pixel += walk.pixel_step;
-        b += NV * L;
+        other += NV * L;
       }
     }
   }
