@@ -146,4 +146,11 @@ int plan_threads(Index n, double cost) {
   return by_work < static_cast<double>(by_tasks) ? static_cast<int>(by_work) : static_cast<int>(by_tasks);
 }
 
+Index plan_grain(Index n, double cost, int threads) {
+  constexpr double kLeast = 300e3;  // 2 us: taking tasks costs 0.1, and neighbours write to the same cache lines
+  const Index fair = n / (4 * threads), wanted = static_cast<Index>(kLeast / std::fmax(cost, 1.0));
+  const Index grain = wanted < fair ? wanted : fair;
+  return grain > 1 ? grain : 1;
+}
+
 }  // namespace lamina

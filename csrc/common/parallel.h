@@ -23,6 +23,8 @@ bool has_openmp();
 
 // Threads for n tasks of `cost` operations each: small work stays on the calling thread.
 int plan_threads(Index n, double cost);
+// How many of them a thread takes at a time: short ones in handfuls.
+Index plan_grain(Index n, double cost, int threads);
 
 // At the end of a region, before OpenMP's barrier, the first thread waits for the others and soon sleeps: a late thread
 // may need its processor.
@@ -57,12 +59,15 @@ class FlushDenormals {
   FlushDenormals& operator=(const FlushDenormals&) = delete;
 };
 
-// Takes tasks until none is left. One body of code for every thread count, never inlined: the compiler contracts a*b +
+// Takes `grain` tasks at a time until none is left. One body of code for every thread count, never inlined: the compiler contracts a*b +
 // c*d to an FMA of its choice, and two inlined copies of a kernel may round differently.
 template <class F>
-__attribute__((noinline)) void take_tasks(std::atomic<Index>& next, Index n, void* scratch, F& f) {
+__attribute__((noinline)) void take_tasks(std::atomic<Index>& next, Index n, Index grain, void* scratch, F& f) {
   FlushDenormals flush;
-  for (Index i; (i = next.fetch_add(1, std::memory_order_relaxed)) < n;) f(i, scratch);
+  for (Index i; (i = next.fetch_add(grain, std::memory_order_relaxed)) < n;) {
+    const Index end = i + grain < n ? i + grain : n;
+    for (; i < end; ++i) f(i, scratch);
+  }
 }
 
 // f(task, scratch) for each task in 0..n-1; `scratch` is `bytes` of aligned memory of the thread's own. Tasks must not
@@ -77,14 +82,15 @@ void parallel_for_scratch(Index n, double cost, std::size_t bytes, F&& f) {
   char* const base = static_cast<char*>(scratch.data());
   std::atomic<Index> next{0};
   if (threads == 1) {
-    take_tasks(next, n, base, f);
+    take_tasks(next, n, n, base, f);
     return;
   }
+  const Index grain = plan_grain(n, cost, threads);
   std::atomic<int> member{0}, working{threads};
 #pragma omp parallel num_threads(threads)
   {
     const auto mine = static_cast<std::size_t>(member.fetch_add(1, std::memory_order_relaxed));
-    take_tasks(next, n, bytes ? base + stride * mine : base, f);
+    take_tasks(next, n, grain, bytes ? base + stride * mine : base, f);
     working.fetch_sub(1, std::memory_order_relaxed);
     await_late_threads(working);
   }
