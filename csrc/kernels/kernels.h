@@ -11,6 +11,28 @@ struct CellShape {
   Index N, D, H;
 };
 
+enum class Cell { rnn_tanh, rnn_relu, gru, lstm };
+constexpr Index gate_count(Cell cell) { return cell == Cell::lstm ? 4 : cell == Cell::gru ? 3 : 1; }
+constexpr Index bias_count(Cell cell) { return cell == Cell::gru ? 4 : gate_count(cell); }
+
+// N sequences packed by time: step s has the rows [offset[s], offset[s + 1]), one of each sequence that is so long.
+struct SequenceShape {
+  Index N, D, H, steps;
+  const Index* offset;
+  Index rows(Index step) const { return offset[step + 1] - offset[step]; }
+  Index total() const { return offset[steps]; }
+};
+template <class T>
+struct Sequence {
+  const T *x, *h0, *c0, *w_ih, *w_hh, *b;
+  T *gates, *h, *c, *m;  // made forward, read backward; c: LSTM alone, m: GRU alone
+};
+template <class T>
+struct SequenceGradient {
+  const T *dh, *dh_last, *dc_last;
+  T *dx, *dh0, *dc0, *dw_ih, *dw_hh, *db;
+};
+
 template <class T>
 struct Kernels {
   using Matrix = MatrixView<T>;
@@ -36,6 +58,10 @@ struct Kernels {
   void (*rnn_cell)(const CellShape&, const T* x, const T* h, const T* w_ih, const T* w_hh, const T* b, T* h_next);
   void (*rnn_cell_backward)(const CellShape&, const T* dh_next, const T* x, const T* h, const T* w_ih, const T* w_hh,
                             const T* h_next, T* dx, T* dh, T* dw_ih, T* dw_hh, T* db);
+
+  void (*sequence)(Cell, const SequenceShape&, const Sequence<T>&);
+  void (*sequence_backward)(Cell, const SequenceShape&, const Sequence<T>&, const SequenceGradient<T>&);
+  void (*take_rows)(Index rows, Index columns, const T* x, const std::int64_t* index, T* out);
 
   void (*relu)(Index n, const T* x, T* y);
   void (*relu_backward)(Index n, const T* dy, const T* y, T* dx);

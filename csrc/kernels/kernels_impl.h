@@ -12,6 +12,7 @@
 #include "kernels/peak.h"
 #include "kernels/pool2d.h"
 #include "kernels/recurrent.h"
+#include "kernels/sequence.h"
 #include "kernels/softmax.h"
 
 namespace lamina {
@@ -35,6 +36,9 @@ constexpr Kernels<T> make_kernels() {
       .lstm_cell_backward = &lamina::lstm_cell_backward<T>,
       .rnn_cell = &lamina::rnn_cell<T>,
       .rnn_cell_backward = &lamina::rnn_cell_backward<T>,
+      .sequence = &lamina::sequence<T>,
+      .sequence_backward = &lamina::sequence_backward<T>,
+      .take_rows = &lamina::take_rows<T>,
       .relu = &lamina::relu<T>,
       .relu_backward = &lamina::relu_backward<T>,
       .sigmoid = &lamina::sigmoid<T>,

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 _Array = npt.NDArray[np.floating[Any]]
+_Indices = npt.NDArray[np.int64]
 _Pair = tuple[int, int]
 _Sides = tuple[int, int, int, int]  # top, bottom, left, right
 
@@ -111,6 +112,43 @@ def rnn_cell_backward(
     dh_next: _Array, x: _Array, h: _Array, w_ih: _Array, w_hh: _Array, h_next: _Array
 ) -> tuple[_Array, _Array, _Array, _Array, _Array]:
     """-> dx, dh, dw_ih, dw_hh, db."""
+
+# whole sequences, packed by time ------------------------------------------------------------------------
+def sequence(
+    cell: str,
+    x: _Array,
+    offset: _Indices,
+    h0: _Array,
+    c0: _Array | None,
+    w_ih: _Array,
+    w_hh: _Array,
+    b: _Array,
+) -> tuple[_Array, _Array | None, _Array]:
+    """cell "rnn_tanh", "rnn_relu", "gru" or "lstm"; x (P,D), the rows of step s from offset[s] on, of which
+    there are ever fewer; h0 and (LSTM alone) c0 (N,H); w_ih (GH,D), w_hh (GH,H), b (GH,), of a GRU (4H,)
+    -> h (P,H); c (LSTM) or h w_hn^T + b_m (GRU) (P,H), else None; activated gates (P,GH)."""
+
+def sequence_backward(
+    cell: str,
+    dh: _Array,
+    dh_last: _Array,
+    dc_last: _Array | None,
+    x: _Array,
+    offset: _Indices,
+    h0: _Array,
+    c0: _Array | None,
+    w_ih: _Array,
+    w_hh: _Array,
+    b: _Array,
+    h: _Array,
+    kept: _Array | None,
+    gates: _Array,
+) -> tuple[_Array, _Array, _Array | None, _Array, _Array, _Array]:
+    """dh (P,H); dh_last, dc_last (N,H), of the states after the last steps
+    -> dx, dh0, dc0, dw_ih, dw_hh, db."""
+
+def take_rows(x: _Array, index: _Indices) -> _Array:
+    """x[index] of x (R,D), index (P,); zeros for index -1."""
 
 # activations (any shape) ------------------------------------------------------------------------------
 def relu(x: _Array) -> _Array:

@@ -31,6 +31,9 @@ OPS = {
     "avg_pool2d": Op(ops.avg_pool2d, ops.avg_pool2d_backward, ("x",)),
     "lstm_cell": Op(ops.lstm_cell, ops.lstm_cell_backward, ("x", "h", "c", "w_ih", "w_hh", "b"), gradients=2),
     "rnn_cell": Op(ops.rnn_cell, ops.rnn_cell_backward, ("x", "h", "w_ih", "w_hh", "b")),
+    "rnn": Op(ops.rnn, ops.rnn_backward, ("x", "h0", "w_ih", "w_hh", "b"), gradients=2),
+    "gru": Op(ops.gru, ops.gru_backward, ("x", "h0", "w_ih", "w_hh", "b"), gradients=2),
+    "lstm": Op(ops.lstm, ops.lstm_backward, ("x", "h0", "c0", "w_ih", "w_hh", "b"), gradients=3),
     "relu": Op(ops.relu, ops.relu_backward, ("x",)),
     "sigmoid": Op(ops.sigmoid, ops.sigmoid_backward, ("x",)),
     "tanh": Op(ops.tanh, ops.tanh_backward, ("x",)),
@@ -42,6 +45,9 @@ OPS = {
     "mean_squared_error": Op(ops.mean_squared_error, ops.mean_squared_error_backward, ("x",), ("target",)),
     "topk": Op(ops.topk, ops.topk_backward, ("x",)),
 }
+
+
+SEQUENCES = {"rnn": (1, 1), "gru": (3, 4), "lstm": (4, 4)}  # gates in the weights, in the bias
 
 
 @dataclass(frozen=True)
@@ -108,7 +114,10 @@ def _draw(
         size = int(np.prod(shape))
         values = (rng.permutation(size) - size / 2 + 0.25) * (3 / max(size, 1))
         return np.asarray(values.reshape(shape), dtype)
-    return np.asarray(rng.standard_normal(shape), dtype)
+    values = rng.standard_normal(shape)
+    if case.op in SEQUENCES and name.startswith("w_"):
+        values /= 2 * shape[1]  # so that errors do not grow from step to step
+    return np.asarray(values, dtype)
 
 
 def _gemm(m: int, n: int, k: int, **options: bool) -> Case:
@@ -144,6 +153,15 @@ def _conv(
 
 def _pool(op: str, name: str, x: tuple[int, int, int, int], kernel: Any, **options: Any) -> Case:
     return Case(op, name, {"x": x}, {"kernel_size": kernel} | options)
+
+
+def _sequence(op: str, n: int, t: int, d: int, h: int, **options: Any) -> Case:
+    """`lengths` may be given as a tuple."""
+    gates, biases = SEQUENCES[op]
+    shapes = {"x": (n, t, d), "h0": (n, h)} | ({"c0": (n, h)} if op == "lstm" else {})
+    shapes |= {"w_ih": (gates * h, d), "w_hh": (gates * h, h), "b": (biases * h,)}
+    words = [f"{name}={value}".replace(" ", "") for name, value in options.items()]
+    return Case(op, "-".join([f"{n}x{t}x{d}x{h}", *words]), shapes, options)
 
 
 def _lstm(n: int, d: int, h: int) -> Case:
@@ -308,6 +326,34 @@ _CELLS = [(1, 1, 1), (3, 5, 7), (2, 16, 8), (5, 3, 17), (7, 33, 16), (0, 3, 4)]
 LSTM_CELL = [_lstm(*sizes) for sizes in _CELLS]
 RNN_CELL = [_rnn(*sizes) for sizes in _CELLS]
 
+_LENGTHS: list[dict[str, Any]] = [{}, {"lengths": (2, 5, 0, 1)}, {"lengths": (5, 5, 4, 5)}]
+
+
+def _sequences(op: str) -> list[Case]:
+    return [
+        *(_sequence(op, *sizes) for sizes in [(1, 1, 1, 1), (3, 2, 5, 7), (2, 1, 3, 17), (0, 3, 2, 4)]),
+        *(
+            _sequence(op, 4, 5, 3, 6, **lengths, **({"reverse": True} if reverse else {}))
+            for lengths in _LENGTHS
+            for reverse in (False, True)
+        ),
+        _sequence(op, 3, 0, 2, 4),
+        _sequence(op, 2, 2, 2, 3, lengths=(1, 2), reverse=True),
+        _sequence(op, 17, 3, 4, 33, lengths=tuple(i % 4 for i in range(17))),
+    ]
+
+
+# Of whole numbers, and small enough that every sum is one in float32 too.
+WHOLE_RNN = [
+    _sequence("rnn", 3, 3, 2, 3, nonlinearity="relu"),
+    _sequence("rnn", 20, 2, 3, 5, nonlinearity="relu", reverse=True),
+    _sequence("rnn", 4, 3, 2, 4, nonlinearity="relu", lengths=(3, 2, 3, 3)),
+    _sequence("rnn", 4, 3, 2, 4, nonlinearity="relu", lengths=(3, 2, 3, 3), reverse=True),
+]
+RNN = [*_sequences("rnn"), *WHOLE_RNN]
+GRU = _sequences("gru")
+LSTM = _sequences("lstm")
+
 _ELEMENTWISE = [(), (1,), (7,), (17, 3), (2, 3, 33), (0, 3)]
 RELU = [_shaped("relu", shape) for shape in _ELEMENTWISE]
 SIGMOID = [_shaped("sigmoid", shape) for shape in _ELEMENTWISE]
@@ -343,6 +389,9 @@ CASES = {
     "avg_pool2d": AVG_POOL2D,
     "lstm_cell": LSTM_CELL,
     "rnn_cell": RNN_CELL,
+    "rnn": RNN,
+    "gru": GRU,
+    "lstm": LSTM,
     "relu": RELU,
     "sigmoid": SIGMOID,
     "tanh": TANH,

@@ -5,6 +5,7 @@ the arrays and options of the op; each backward takes (dys, arrays, options) and
 """
 
 import math
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -245,6 +246,95 @@ def _cell_gradients(dz, arrays):
         "w_hh": dz.T @ arrays["h"],
         "b": dz.sum(axis=0),
     }
+
+
+# Sequences: one at a time, one step at a time, without the steps that it does not have.
+def _own_steps(arrays, n, lengths, reverse):
+    steps = range(arrays["x"].shape[1] if lengths is None else lengths[n])
+    return steps[::-1] if reverse else steps
+
+
+def _unit(op, a, x, h, c, nonlinearity):
+    """-> h, c, and what the way back needs."""
+    z, size = a["w_ih"] @ x + a["b"][: len(a["w_ih"])], len(h)
+    if op == "lstm":
+        i, f, g, o = np.split(z + a["w_hh"] @ h, 4)
+        i, f, g, o = _logistic(i), _logistic(f), np.tanh(g), _logistic(o)
+        c_next = f * c + i * g
+        return o * np.tanh(c_next), c_next, (i, f, g, o)
+    if op == "gru":
+        m = a["w_hh"][2 * size :] @ h + a["b"][3 * size :]
+        r, u = np.split(_logistic(z[: 2 * size] + a["w_hh"][: 2 * size] @ h), 2)
+        new = np.tanh(z[2 * size :] + r * m)
+        return (1 - u) * new + u * h, c, (r, u, new, m)
+    z = z + a["w_hh"] @ h
+    return (np.maximum(z, 0) if nonlinearity == "relu" else np.tanh(z)), c, ()
+
+
+def _unit_backward(op, kept, h, c, h_next, c_next, dh, dc, nonlinearity):
+    """-> dz of x's product, dz of h's product, what reaches h past it, dc."""
+    if op == "lstm":
+        i, f, g, o = kept
+        squashed = np.tanh(c_next)
+        dc = dc + dh * o * (1 - squashed**2)
+        parts = (dc * g * i * (1 - i), dc * c * f * (1 - f), dc * i * (1 - g**2))
+        dz = np.concatenate([*parts, dh * squashed * o * (1 - o)])
+        return dz, dz, 0, dc * f
+    if op == "gru":
+        r, u, new, m = kept
+        dnew = dh * (1 - u) * (1 - new**2)
+        parts = (dnew * m * r * (1 - r), dh * (h - new) * u * (1 - u))
+        return np.concatenate([*parts, dnew]), np.concatenate([*parts, dnew * r]), dh * u, dc
+    dz = dh * ((h_next > 0) if nonlinearity == "relu" else 1 - h_next**2)
+    return dz, dz, 0, dc
+
+
+def _walk(op, a, n, lengths, reverse, nonlinearity):
+    """Every step of sequence n: (t, h before, c before, h, c, kept)."""
+    h, c, found = a["h0"][n], a["c0"][n] if op == "lstm" else 0, []
+    for t in _own_steps(a, n, lengths, reverse):
+        before = h, c
+        h, c, kept = _unit(op, a, a["x"][n, t], h, c, nonlinearity)
+        found.append((t, *before, h, c, kept))
+    return found
+
+
+def _sequence(op, arrays, lengths=None, reverse=False, nonlinearity="tanh"):
+    y = np.zeros((*arrays["x"].shape[:2], arrays["h0"].shape[1]))
+    last = {"h0": arrays["h0"].copy()} | ({"c0": arrays["c0"].copy()} if op == "lstm" else {})
+    for n in range(len(y)):
+        for t, _, _, h, c, _ in _walk(op, arrays, n, lengths, reverse, nonlinearity):
+            y[n, t] = h
+            for name, value in zip(last, (h, c), strict=False):
+                last[name][n] = value
+    return (y, *last.values())
+
+
+def _sequence_backward(op, dys, arrays, lengths=None, reverse=False, nonlinearity="tanh"):
+    grads = {name: np.zeros(value.shape) for name, value in arrays.items()}
+    size = arrays["h0"].shape[1]
+    for n in range(len(dys[0])):
+        dh, dc = dys[1][n], dys[2][n] if op == "lstm" else 0
+        for t, h, c, h_next, c_next, kept in reversed(_walk(op, arrays, n, lengths, reverse, nonlinearity)):
+            dz, dz_h, past, dc = _unit_backward(
+                op, kept, h, c, h_next, c_next, dh + dys[0][n, t], dc, nonlinearity
+            )
+            grads["x"][n, t] = dz @ arrays["w_ih"]
+            grads["w_ih"] += np.outer(dz, arrays["x"][n, t])
+            grads["w_hh"] += np.outer(dz_h, h)
+            grads["b"][: len(dz)] += dz
+            if op == "gru":
+                grads["b"][3 * size :] += dz_h[2 * size :]
+            dh = past + dz_h @ arrays["w_hh"]
+        grads["h0"][n] = dh
+        if op == "lstm":
+            grads["c0"][n] = dc
+    return grads
+
+
+rnn, rnn_backward = partial(_sequence, "rnn"), partial(_sequence_backward, "rnn")
+gru, gru_backward = partial(_sequence, "gru"), partial(_sequence_backward, "gru")
+lstm, lstm_backward = partial(_sequence, "lstm"), partial(_sequence_backward, "lstm")
 
 
 def relu(arrays):

@@ -50,7 +50,33 @@ def _cell(cell, t, state):
     return cell(t["x"], state, t["w_ih"], t["w_hh"], t["b"], torch.zeros_like(t["b"]))
 
 
+def _sequence(op, t, lengths=None, reverse=False, nonlinearity="tanh"):
+    """Sequence by sequence with PyTorch's cells, trimmed, padded with zeros."""
+    (count, steps, _), size = t["x"].shape, t["h0"].shape[1]
+    b = t["b"]
+    b_hh = torch.cat([torch.zeros_like(b[: 2 * size]), b[3 * size :]]) if op == "gru" else torch.zeros_like(b)
+    weights = (t["w_ih"], t["w_hh"], b[: 3 * size] if op == "gru" else b, b_hh)
+    cells = {"lstm": torch.lstm_cell, "gru": torch.gru_cell}
+    cell = cells.get(op) or (torch.rnn_relu_cell if nonlinearity == "relu" else torch.rnn_tanh_cell)
+    outputs, finals = [], []
+    for n in range(count):
+        length = steps if lengths is None else lengths[n]
+        state = (t["h0"][n : n + 1], t["c0"][n : n + 1]) if op == "lstm" else t["h0"][n : n + 1]
+        row = [torch.zeros(size, dtype=torch.float64)] * steps
+        for i in range(length)[:: -1 if reverse else 1]:
+            state = cell(t["x"][n, i : i + 1], state, *weights)
+            row[i] = (state[0] if op == "lstm" else state)[0]
+        outputs.append(torch.stack(row) if steps else torch.zeros((0, size), dtype=torch.float64))
+        finals.append(state if op == "lstm" else (state,))
+    if not count:
+        return (torch.zeros((0, steps, size)), *([t["h0"]] + ([t["c0"]] if op == "lstm" else [])))
+    return (torch.stack(outputs), *(torch.cat(parts) for parts in zip(*finals, strict=True)))
+
+
 _FORWARDS = {
+    "rnn": lambda t, **options: _sequence("rnn", t, **options),
+    "gru": lambda t, **options: _sequence("gru", t, **options),
+    "lstm": lambda t, **options: _sequence("lstm", t, **options),
     "gemm": lambda t, transpose_a=False, transpose_b=False: (
         (t["a"].T if transpose_a else t["a"]) @ (t["b"].T if transpose_b else t["b"]),
     ),
@@ -88,5 +114,9 @@ def by_torch(case: Case, arrays: dict[str, np.ndarray], dys: tuple[np.ndarray, .
         (out * torch.from_numpy(np.array(dy, np.float64))).sum() for out, dy in zip(y, dys, strict=False)
     )
     loss.backward()
-    grads = {name: tensor.grad.numpy() for name, tensor in tensors.items() if tensor.grad is not None}
+    grads = {
+        name: np.zeros(tensor.shape) if tensor.grad is None else tensor.grad.numpy()
+        for name, tensor in tensors.items()
+        if tensor.requires_grad
+    }
     return tuple(out.detach().numpy() for out in y), grads

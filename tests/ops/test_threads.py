@@ -4,13 +4,18 @@ import numpy as np
 import pytest
 
 from lamina import config, ops
-from tests.ops.cases import CASES, Case
+from tests.ops.cases import CASES, SEQUENCES, Case
 
+_SEQUENCE = {"x": (37, 12, 50), "h0": (37, 70)}
 _CELL = {"x": (96, 80), "h": (96, 64)}
 
 
 def _images(op, name, x, w=None, **options):
     return Case(op, name, {"x": x} | ({"w": w, "b": (w[0],)} if w else {}), options)
+
+
+def _weights(gates, biases):
+    return {"w_ih": (gates * 70, 50), "w_hh": (gates * 70, 70), "b": (biases * 70,)}
 
 
 def _matrices(op, x, **others):
@@ -48,6 +53,11 @@ LARGE = [
     ),
     Case("lstm_cell", "large", _CELL | {"c": (96, 64), "w_ih": (256, 80), "w_hh": (256, 64), "b": (256,)}),
     Case("rnn_cell", "large", _CELL | {"w_ih": (64, 80), "w_hh": (64, 64), "b": (64,)}),
+    *(
+        Case(op, f"large{len(options)}", _SEQUENCE | more | _weights(*SEQUENCES[op]), options)
+        for op, more in [("rnn", {}), ("gru", {}), ("lstm", {"c0": (37, 70)})]
+        for options in [{}, {"lengths": tuple(i % 13 for i in range(37)), "reverse": True}]
+    ),
     *(_matrices(op, (500, 401)) for op in ("relu", "sigmoid", "tanh", "softmax", "log_softmax")),
     _matrices("softmax", (30, 401, 20), axis=1),
     _matrices("softmax_cross_entropy", (500, 401), labels=(500,)),

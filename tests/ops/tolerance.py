@@ -84,6 +84,45 @@ def rnn_cell(eps, a, dys):
     return [y], grads
 
 
+def _sequence(eps, a, dys, gates, **_):
+    """As `_cell`, for each step on top of what the step before brought along.
+
+    An error e of the state moves the pre-activations by at most L e, L the greatest sum along a row of w_hh,
+    and the next state, of slopes of at most `state`, by (1 + gates * state * L) e.
+    """
+    n, steps, d = a["x"].shape
+    h = a["h0"].shape[1]
+    state = 1 + max(_top(a["h0"]), _top(a.get("c0", 0))) + steps  # c grows by 1 a step at most
+    activation = 8 * eps + _sum(eps, d + 1, a["x"], a["w_ih"]) + _sum(eps, h + 1, a["w_hh"]) * state
+    activation += 4 * eps * _top(a["b"])
+    along = float(np.abs(a["w_hh"]).sum(axis=1).max(initial=0))
+    growth = sum((1 + gates * state * along) ** s for s in range(steps))
+    y = 4 * state * activation * growth
+    back = (1 + gates * state * float(np.abs(a["w_hh"]).sum(axis=0).max(initial=0))) ** steps
+    dy = sum(_top(dy) for dy in dys) * back * max(steps, 1)
+    dz, dz_error = dy * state, 16 * dy * state**2 * (y + activation)
+    before = back * dz_error + 2 * eps * gates * h * dz
+    across = n * steps * dz_error + 2 * eps * (n * steps + 1) * dz
+    grads = {"x": gates * h * (dz_error + 2 * eps * dz) * _top(a["w_ih"]), "h0": before, "c0": before}
+    grads |= {"w_ih": across * _top(a["x"]), "w_hh": across * state, "b": across}
+    return y, grads
+
+
+def rnn(eps, a, dys, **options):
+    y, grads = _sequence(eps, a, dys, 1, **options)
+    return [y, y], grads
+
+
+def gru(eps, a, dys, **options):
+    y, grads = _sequence(eps, a, dys, 3, **options)
+    return [y, y], grads
+
+
+def lstm(eps, a, dys, **options):
+    y, grads = _sequence(eps, a, dys, 4, **options)
+    return [y, y, y], grads
+
+
 def relu(eps, a, dys):
     return [0.0], {"x": 0.0}
 

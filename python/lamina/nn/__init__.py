@@ -9,9 +9,13 @@ from lamina.nn.losses import BCEWithLogitsLoss, CrossEntropyLoss, MSELoss
 from lamina.nn.module import Module, Parameter
 from lamina.nn.pool import AvgPool2d, MaxPool2d
 from lamina.nn.recurrent import LSTMCell, RNNCell
+from lamina.nn.sequence import GRU, LSTM, RNN
 from lamina.nn.sequential import Sequential
 
 __all__ = [
+    "GRU",
+    "LSTM",
+    "RNN",
     "AvgPool2d",
     "BCEWithLogitsLoss",
     "Conv2d",

@@ -29,6 +29,7 @@ from lamina.ops.losses import (
 from lamina.ops.optim import adam_step, sgd_step
 from lamina.ops.pool import avg_pool2d, avg_pool2d_backward, max_pool2d, max_pool2d_backward
 from lamina.ops.recurrent import lstm_cell, lstm_cell_backward, rnn_cell, rnn_cell_backward
+from lamina.ops.sequence import gru, gru_backward, lstm, lstm_backward, rnn, rnn_backward
 from lamina.ops.topk import topk, topk_backward
 
 __all__ = [
@@ -39,10 +40,14 @@ __all__ = [
     "conv2d_backward",
     "gemm",
     "gemm_backward",
+    "gru",
+    "gru_backward",
     "linear",
     "linear_backward",
     "log_softmax",
     "log_softmax_backward",
+    "lstm",
+    "lstm_backward",
     "lstm_cell",
     "lstm_cell_backward",
     "max_pool2d",
@@ -51,6 +56,8 @@ __all__ = [
     "mean_squared_error_backward",
     "relu",
     "relu_backward",
+    "rnn",
+    "rnn_backward",
     "rnn_cell",
     "rnn_cell_backward",
     "sgd_step",

@@ -1,0 +1,213 @@
+"""Recurrent layers over whole sequences: RNN, GRU and LSTM, of several layers, in one or both directions."""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from lamina import init, ops
+from lamina.autograd import Tensor, record_many
+from lamina.functions import concatenate, stack
+from lamina.nn._cast import floating
+from lamina.nn.dropout import Dropout
+from lamina.nn.module import Module, Parameter
+from lamina.ops import _check as check
+
+
+class _Recurrent(Module):
+    """Layers l and directions d have `weight_ih_l{l}{d}` (G H, D), `weight_hh_...` (G H, H) and `bias_...`.
+
+    d is "" for the way forward and "_reverse" for the way back. D of the first layer is `input_size`, of the
+    others H times the number of directions.
+    """
+
+    _gates = 1  # rows of the weights, in H
+    _biases = 1
+    _forward: Callable[..., Any] = staticmethod(ops.rnn)
+    _backward: Callable[..., Any] = staticmethod(ops.rnn_backward)
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        *,
+        bidirectional: bool = False,
+        dropout: float = 0.0,
+        rng: init.Rng = None,
+    ) -> None:
+        name = type(self).__name__
+        self.input_size = check.integer(name, "input_size", input_size, 1)
+        self.hidden_size = check.integer(name, "hidden_size", hidden_size, 1)
+        self.num_layers = check.integer(name, "num_layers", num_layers, 1)
+        self.bidirectional = bool(bidirectional)
+        self.dropout = check.number(name, "dropout", dropout, below=1)
+        self._between = Dropout(self.dropout)
+        rng, bound, h = init.generator(rng), 1 / math.sqrt(hidden_size), self.hidden_size
+        for layer in range(self.num_layers):
+            features = self.input_size if layer == 0 else h * len(self._directions())
+            for direction in self._directions():
+                for part, shape in (
+                    ("weight_ih", (self._gates * h, features)),
+                    ("weight_hh", (self._gates * h, h)),
+                    ("bias", (self._biases * h,)),
+                ):
+                    values = init.uniform(shape, -bound, bound, rng=rng)
+                    setattr(self, f"{part}_l{layer}{direction}", Parameter(values))
+
+    def _directions(self) -> Sequence[str]:
+        return ("", "_reverse") if self.bidirectional else ("",)
+
+    def _weights(self, layer: int, direction: str) -> list[Tensor]:
+        return [getattr(self, f"{part}_l{layer}{direction}") for part in ("weight_ih", "weight_hh", "bias")]
+
+    def _options(self) -> dict[str, Any]:
+        return {}
+
+    def _states(self, state: Any, rows: int, parts: int) -> list[Tensor]:
+        """The parts of the initial state, each (layers * directions, N, H): zeros for None."""
+        name = type(self).__name__
+        shape = (self.num_layers * len(self._directions()), rows, self.hidden_size)
+        dtype = self._weights(0, "")[0].dtype
+        if state is None:
+            return [Tensor(np.zeros(shape, dtype)) for _ in range(parts)]
+        given = [state] if parts == 1 else state
+        if not isinstance(given, (tuple, list)) or len(given) != parts:
+            raise TypeError(f"{name}: state must be a pair (h, c) or None, got {type(state).__name__}")
+        found = [s if isinstance(s, Tensor) else Tensor(np.asarray(s, dtype)) for s in given]
+        for letter, part in zip("hc", found, strict=False):
+            if part.shape != shape:
+                raise ValueError(
+                    f"{name}: state {letter} must have shape {shape}, (layers * directions, N, H), "
+                    f"got {part.shape}"
+                )
+        return found
+
+    def _run(self, x: Tensor, state: Any, lengths: Any, parts: int) -> tuple[Tensor, list[Tensor]]:
+        """x (N,T,D) -> y (N,T,H) of the last layer, and the final states as they came in."""
+        x = floating(x, self._weights(0, "")[0].dtype)
+        if x.ndim != 3:
+            raise ValueError(
+                f"{type(self).__name__}: x must have 3 axes, NTD, got {x.ndim} (shape {x.shape})"
+            )
+        if x.shape[2] != self.input_size:
+            raise ValueError(
+                f"{type(self).__name__}: x has {x.shape[2]} features (shape {x.shape}, NTD) but the layer "
+                f"expects {self.input_size}"
+            )
+        initial = self._states(state, x.shape[0], parts)
+        final: list[list[Tensor]] = [[] for _ in range(parts)]
+        for layer in range(self.num_layers):
+            if layer > 0:
+                x = self._between(x)
+            outputs = []
+            for d, direction in enumerate(self._directions()):
+                at = layer * len(self._directions()) + d
+                inputs = [x, *(s[at] for s in initial), *self._weights(layer, direction)]
+                arrays, ctx = type(self)._forward(
+                    *[t.data for t in inputs], lengths=lengths, reverse=direction != "", **self._options()
+                )
+                y, *states = record_many(arrays, inputs, type(self)._backward, ctx)
+                outputs.append(y)
+                for found, part in zip(final, states, strict=True):
+                    found.append(part)
+            x = outputs[0] if len(outputs) == 1 else concatenate(outputs, axis=2)
+        return x, [stack(found) for found in final]
+
+    def multiply_adds(self, x_shape: tuple[int, ...], y_shape: tuple[int, ...]) -> int:
+        """All weights for each step of each sequence."""
+        weights = sum(p.size for name, p in self.named_parameters() if "weight" in name)
+        return x_shape[0] * x_shape[1] * weights
+
+
+class RNN(_Recurrent):
+    """h_t = tanh(x_t w_ih^T + h_{t-1} w_hh^T + b) over whole sequences (Elman 1990).
+
+    `num_layers` stack on each other, in training with `dropout` between them; `bidirectional` layers run
+    both ways and give both their states, forward first. `nonlinearity` is "tanh" or "relu". Parameters start
+    uniform within 1/sqrt(H) and are named weight_ih_l0 (H,D), weight_hh_l0 (H,H), bias_l0 (H,), those of the
+    way back ..._l0_reverse; `rng` is a generator, a seed or None for the library's own.
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        *,
+        nonlinearity: str = "tanh",
+        bidirectional: bool = False,
+        dropout: float = 0.0,
+        rng: init.Rng = None,
+    ) -> None:
+        if nonlinearity not in ("tanh", "relu"):
+            raise ValueError(f"RNN: unknown nonlinearity {nonlinearity!r}: expected 'tanh' or 'relu'")
+        super().__init__(
+            input_size, hidden_size, num_layers, bidirectional=bidirectional, dropout=dropout, rng=rng
+        )
+        self.nonlinearity = nonlinearity
+
+    def _options(self) -> dict[str, Any]:
+        return {"nonlinearity": self.nonlinearity}
+
+    def forward(self, x: Tensor, state: Any = None, lengths: Any = None) -> tuple[Tensor, Tensor]:
+        """x (N,T,D), state (layers * directions, N, H) or None for zeros, lengths (N,) or None for T each.
+
+        -> y (N,T,H * directions), zero beyond the end of a sequence; the states after each last step.
+        """
+        y, (h,) = self._run(x, state, lengths, 1)
+        return y, h
+
+
+class GRU(_Recurrent):
+    """Gated recurrent units (Cho et al. 2014), the reset gate behind the product as in PyTorch and cuDNN.
+
+    r, z = sigmoid(x w_ih^T + h w_hh^T + b), n = tanh(x w_n^T + b_n + r (h w_hn^T + b_m)), h' = (1-z) n + z h.
+    weight_ih_l0 (3H,D), weight_hh_l0 (3H,H) in rows r, z, n; bias_l0 (4H,) for r, z, n and m. The rest as
+    RNN.
+    """
+
+    _gates, _biases = 3, 4
+    _forward, _backward = staticmethod(ops.gru), staticmethod(ops.gru_backward)
+
+    def forward(self, x: Tensor, state: Any = None, lengths: Any = None) -> tuple[Tensor, Tensor]:
+        """As RNN."""
+        y, (h,) = self._run(x, state, lengths, 1)
+        return y, h
+
+
+class LSTM(_Recurrent):
+    """Long short-term memory (Hochreiter & Schmidhuber 1997, with the forget gate of Gers et al. 2000).
+
+    i, f, o = sigmoid(x w_ih^T + h w_hh^T + b), g = tanh(the same), c' = f c + i g, h' = o tanh(c').
+    weight_ih_l0 (4H,D), weight_hh_l0 (4H,H), bias_l0 (4H,) in rows i, f, g, o; the bias of the forget gate
+    starts at 1 (Gers et al. 2000; Jozefowicz et al. 2015). The rest as RNN.
+    """
+
+    _gates, _biases = 4, 4
+    _forward, _backward = staticmethod(ops.lstm), staticmethod(ops.lstm_backward)
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        *,
+        bidirectional: bool = False,
+        dropout: float = 0.0,
+        rng: init.Rng = None,
+    ) -> None:
+        super().__init__(
+            input_size, hidden_size, num_layers, bidirectional=bidirectional, dropout=dropout, rng=rng
+        )
+        for layer in range(self.num_layers):
+            for direction in self._directions():
+                self._weights(layer, direction)[2].data[hidden_size : 2 * hidden_size] = 1
+
+    def forward(
+        self, x: Tensor, state: Any = None, lengths: Any = None
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """As RNN; the state is a pair (h, c), each (layers * directions, N, H)."""
+        y, (h, c) = self._run(x, state, lengths, 2)
+        return y, (h, c)

@@ -1,0 +1,222 @@
+"""Whole sequences through one recurrent layer in one direction: RNN, GRU and LSTM.
+
+Inside, rows are packed by time, the longest sequence first, so that steps beyond a sequence's end do not
+exist: they cost nothing and touch no gradient. The other direction is the same with the steps of each
+sequence, from its own last one, packed in reverse.
+"""
+
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from lamina.config import backend
+from lamina.ops import _check as check
+from lamina.ops._check import Array
+
+_Indices = npt.NDArray[np.int64]
+
+
+class Packing(NamedTuple):
+    """Where each packed row comes from; all that depends on the lengths alone."""
+
+    offset: _Indices  # (steps + 1,): packed rows of each step
+    source: _Indices  # (P,): the row n T + t that is packed there
+    inverse: _Indices  # (N T,): where that row went, -1 for none
+    last: _Indices  # (N,): packed row of each sequence's last step, -1 for none
+    order: _Indices | None  # (N,): sequences, the longest first; None as they come
+
+
+class SequenceContext(NamedTuple):
+    """What the backward functions need."""
+
+    cell: str
+    shape: tuple[int, int, int]
+    packing: Packing
+    arrays: tuple[Any, ...]  # x, offset, h0, c0, w_ih, w_hh, b, h, kept, gates of the kernel
+
+
+@lru_cache(maxsize=64)
+def _pack_equal(rows: int, steps: int, reverse: bool) -> Packing:
+    grid = np.arange(steps)[:, None] + steps * np.arange(rows)
+    index = np.ascontiguousarray((grid[::-1] if reverse else grid).ravel())
+    last = np.arange((steps - 1) * rows, steps * rows) if steps else np.full(rows, -1)
+    return Packing(np.arange(steps + 1) * rows, index, _inverse(index, rows * steps), last, None)
+
+
+def _pack_ragged(lengths: _Indices, steps: int, reverse: bool) -> Packing:
+    order = np.argsort(-lengths, kind="stable")
+    sizes = lengths[order]
+    time = np.arange(sizes[0] if len(sizes) else 0)[:, None]
+    there = time < sizes  # (steps, N): whether the sequence is that long
+    rows = there.sum(axis=1)
+    offset = np.concatenate([[0], np.cumsum(rows)])
+    index = (order * steps + (sizes - 1 - time if reverse else time))[there]
+    last = np.where(sizes > 0, offset[np.maximum(sizes - 1, 0)] + np.arange(len(sizes)), -1)
+    return Packing(offset, index, _inverse(index, len(lengths) * steps), last, order)
+
+
+def _inverse(index: _Indices, size: int) -> _Indices:
+    inverse = np.full(size, -1, np.int64)
+    inverse[index] = np.arange(len(index))
+    return inverse
+
+
+def _packing(op: str, lengths: Any, rows: int, steps: int, reverse: bool) -> Packing:
+    if lengths is None:
+        return _pack_equal(rows, steps, bool(reverse))
+    found = np.asarray(lengths)
+    if found.dtype.kind not in "iu":
+        raise TypeError(f"{op}: lengths must be integers, got {found.dtype}")
+    if found.shape != (rows,):
+        raise ValueError(f"{op}: lengths must have shape ({rows},), one for each sequence, got {found.shape}")
+    wrong = np.flatnonzero((found < 0) | (found > steps))
+    if len(wrong):
+        raise ValueError(
+            f"{op}: lengths must lie in 0..{steps}, the steps of x; sequence {wrong[0]} has {found[wrong[0]]}"
+        )
+    return _pack_ragged(found.astype(np.int64), steps, bool(reverse))
+
+
+def rnn(
+    x: Any,
+    h0: Any,
+    w_ih: Any,
+    w_hh: Any,
+    b: Any,
+    *,
+    lengths: Any = None,
+    reverse: bool = False,
+    nonlinearity: str = "tanh",
+) -> tuple[tuple[Array, Array], SequenceContext]:
+    """h_t = tanh or relu of x_t w_ih^T + h_{t-1} w_hh^T + b (Elman 1990).
+
+    x (N,T,D), h0 (N,H), w_ih (H,D), w_hh (H,H), b (H,), lengths (N,) in 0..T or None for T everywhere -> y
+    (N,T,H), zero beyond the end of a sequence, and the state (N,H) after its last step, which is h0 if it has
+    none. `reverse` goes from the last step to the first. ValueError for shapes, lengths and names that do not
+    fit, TypeError for other than float32 or float64 arrays and integer lengths.
+    """
+    if nonlinearity not in ("tanh", "relu"):
+        raise ValueError(f"rnn: unknown nonlinearity {nonlinearity!r}: expected 'tanh' or 'relu'")
+    y, h, _, ctx = _forward("rnn", f"rnn_{nonlinearity}", x, h0, None, w_ih, w_hh, b, lengths, reverse)
+    return (y, h), ctx
+
+
+def rnn_backward(dy: Any, dh_last: Any, ctx: SequenceContext) -> tuple[Array, Array, Array, Array, Array]:
+    """dy (N,T,H), dh_last (N,H) -> dx, dh0, dw_ih, dw_hh, db."""
+    dx, dh0, _, dw_ih, dw_hh, db = _backward("rnn_backward", dy, dh_last, None, ctx)
+    return dx, dh0, dw_ih, dw_hh, db
+
+
+def gru(
+    x: Any, h0: Any, w_ih: Any, w_hh: Any, b: Any, *, lengths: Any = None, reverse: bool = False
+) -> tuple[tuple[Array, Array], SequenceContext]:
+    """A gated recurrent unit (Cho et al. 2014), its reset gate behind the product, as in PyTorch and cuDNN.
+
+    r, z = sigmoid(x w_ih^T + h w_hh^T + b), n = tanh(x w_n^T + b_n + r (h w_hn^T + b_m)), h' = (1-z) n + z h.
+    w_ih (3H,D) and w_hh (3H,H) in rows r, z, n; b (4H,) for r, z, n and m. The rest as for `rnn`.
+    """
+    y, h, _, ctx = _forward("gru", "gru", x, h0, None, w_ih, w_hh, b, lengths, reverse)
+    return (y, h), ctx
+
+
+def gru_backward(dy: Any, dh_last: Any, ctx: SequenceContext) -> tuple[Array, Array, Array, Array, Array]:
+    """dy (N,T,H), dh_last (N,H) -> dx, dh0, dw_ih, dw_hh, db."""
+    dx, dh0, _, dw_ih, dw_hh, db = _backward("gru_backward", dy, dh_last, None, ctx)
+    return dx, dh0, dw_ih, dw_hh, db
+
+
+def lstm(
+    x: Any, h0: Any, c0: Any, w_ih: Any, w_hh: Any, b: Any, *, lengths: Any = None, reverse: bool = False
+) -> tuple[tuple[Array, Array, Array], SequenceContext]:
+    """An LSTM (Hochreiter & Schmidhuber 1997, with the forget gate of Gers et al. 2000).
+
+    i, f, o = sigmoid(x w_ih^T + h w_hh^T + b), g = tanh(the same), c' = f c + i g, h' = o tanh(c').
+    w_ih (4H,D), w_hh (4H,H) and b (4H,) in rows i, f, g, o. -> y and the states h and c after the last step.
+    The rest as for `rnn`.
+    """
+    y, h, c, ctx = _forward("lstm", "lstm", x, h0, c0, w_ih, w_hh, b, lengths, reverse)
+    return (y, h, c), ctx
+
+
+def lstm_backward(
+    dy: Any, dh_last: Any, dc_last: Any, ctx: SequenceContext
+) -> tuple[Array, Array, Array, Array, Array, Array]:
+    """dy (N,T,H), dh_last and dc_last (N,H) -> dx, dh0, dc0, dw_ih, dw_hh, db."""
+    return _backward("lstm_backward", dy, dh_last, dc_last, ctx)
+
+
+_GATES = {"rnn": (1, 1), "gru": (3, 4), "lstm": (4, 4)}  # in the weights, in the bias
+
+
+def _forward(
+    op: str, cell: str, x: Any, h0: Any, c0: Any, w_ih: Any, w_hh: Any, b: Any, lengths: Any, reverse: bool
+) -> tuple[Array, Array, Any, SequenceContext]:
+    named = {"x": x, "h0": h0, "w_ih": w_ih, "w_hh": w_hh, "b": b} | ({"c0": c0} if op == "lstm" else {})
+    x, h0, w_ih, w_hh, b, *more = check.floats(op, **named)
+    _check_shapes(op, x, h0, w_ih, w_hh, b, *_GATES[op])
+    (n, steps, features), hidden = x.shape, h0.shape[1]
+    if more:
+        check.shape(op, "c0", more[0], h0.shape, "that of h0 (N, H)")
+    packing = _packing(op, lengths, n, steps, reverse)
+    states = [s if packing.order is None else s[packing.order] for s in (h0, *more)]
+    c0 = states[1] if more else None
+    packed = backend().take_rows(x.reshape(n * steps, features), packing.source)
+    inputs = (packed, packing.offset, states[0], c0, w_ih, w_hh, b)
+    h, kept, gates = backend().sequence(cell, *inputs)
+    y = backend().take_rows(h, packing.inverse).reshape(n, steps, hidden)
+    ctx = SequenceContext(cell, x.shape, packing, (*inputs, h, kept, gates))
+    return y, _last(packing, h, states[0]), _last(packing, kept, c0) if more else None, ctx
+
+
+def _backward(
+    op: str, dy: Any, dh_last: Any, dc_last: Any, ctx: SequenceContext
+) -> tuple[Array, Array, Any, Array, Array, Array]:
+    (n, steps, features), h0, packing = ctx.shape, ctx.arrays[2], ctx.packing
+    hidden = h0.shape[1]
+    dy = check.gradient(op, "dy", dy, h0, (n, steps, hidden))
+    into = [check.gradient(op, "dh_last", dh_last, h0, h0.shape)]
+    if ctx.cell == "lstm":
+        into.append(check.gradient(op, "dc_last", dc_last, h0, h0.shape))
+    if packing.order is not None:
+        into = [d[packing.order] for d in into]
+    packed = backend().take_rows(dy.reshape(n * steps, hidden), packing.source)
+    dx, dh0, dc0, *rest = backend().sequence_backward(
+        ctx.cell, packed, into[0], (*into, None)[1], *ctx.arrays
+    )
+    dx = backend().take_rows(dx, packing.inverse).reshape(n, steps, features)
+    return dx, _unsorted(packing, dh0), _unsorted(packing, dc0) if ctx.cell == "lstm" else None, *rest
+
+
+def _last(packing: Packing, packed: Array, initial: Any) -> Array:
+    """The state of each sequence after its last step."""
+    found: Array = backend().take_rows(packed, packing.last)
+    if packing.order is not None:
+        found[packing.last < 0] = initial[packing.last < 0]
+    elif len(packing.offset) == 1:
+        found = initial.copy()
+    return _unsorted(packing, found)
+
+
+def _unsorted(packing: Packing, values: Array) -> Array:
+    if packing.order is None:
+        return values
+    out = np.empty_like(values)
+    out[packing.order] = values
+    return out
+
+
+def _check_shapes(
+    op: str, x: Array, h0: Array, w_ih: Array, w_hh: Array, b: Array, gates: int, biases: int
+) -> None:
+    check.ndim(op, "x", x, "NTD")
+    check.ndim(op, "h0", h0, "NH")
+    (n, _, features), hidden = x.shape, h0.shape[1]
+    if features == 0 or hidden == 0:
+        raise ValueError(f"{op}: features and units cannot be 0, got x {x.shape} and h0 {h0.shape}")
+    check.shape(op, "h0", h0, (n, hidden), "(N, H) with the N of x")
+    rows = "H" if gates == 1 else f"{gates}H"
+    check.shape(op, "w_ih", w_ih, (gates * hidden, features), f"({rows}, D)")
+    check.shape(op, "w_hh", w_hh, (gates * hidden, hidden), f"({rows}, H)")
+    check.shape(op, "b", b, (biases * hidden,), "(H,)" if biases == 1 else f"({biases}H,)")
