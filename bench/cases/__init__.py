@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from cases import activations, conv, gemm, losses, optim, pool, recurrent, topk
+from cases import activations, conv, gemm, losses, optim, pool, recurrent, sequence, topk
 from cases.case import Case
 
 SHAPES = Path(__file__).parents[1] / "shapes"
@@ -19,6 +19,9 @@ BUILDERS: dict[str, Callable[..., Case]] = {
     "avg_pool2d": pool.avg_pool2d,
     "lstm_cell": recurrent.lstm_cell,
     "rnn_cell": recurrent.rnn_cell,
+    "lstm": sequence.lstm,
+    "gru": sequence.gru,
+    "rnn": sequence.rnn,
     "relu": activations.relu,
     "sigmoid": activations.sigmoid,
     "tanh": activations.tanh,

@@ -101,6 +101,44 @@ def _lstm_cell(t: dict[str, Tensor], options: dict[str, Any]) -> Built:
     return lambda: cell(x, (h, c)), inputs, [t["dh_next"], t["dc_next"]], names
 
 
+def _sequence(function: Callable[..., Any], gates: int) -> Callable[..., Built]:
+    """What nn.RNN, nn.GRU and nn.LSTM call, of one layer; mixed lengths as packed sequences, as they do."""
+
+    def build(t: dict[str, Tensor], options: dict[str, Any]) -> Built:
+        x, b, hidden = t["x"], t["b"], t["h0"].shape[1]
+        states = [t[name] for name in ("h0", "c0") if name in t]
+        zeros = torch.zeros(gates * hidden)
+
+        def call() -> Any:
+            # Of the two biases that PyTorch has, a GRU needs both, for what its reset gate stands before.
+            b_hh = torch.cat([zeros[: 2 * hidden], b[3 * hidden :]]) if gates == 3 else zeros
+            weights = [t["w_ih"], t["w_hh"], b[: gates * hidden], b_hh]
+            settings = (weights, True, 1, 0.0, False, False)  # biases, layers, dropout, train, bidirectional
+            initial = tuple(s[None] for s in states)
+            if not options["ragged"]:
+                y, *last = function(x, initial if len(initial) > 1 else initial[0], *settings, True)
+                return y, *(s[0] for s in last)
+            packed = nn.utils.rnn.pack_padded_sequence(
+                x, t["lengths"], batch_first=True, enforce_sorted=False
+            )
+            order, back = packed.sorted_indices, packed.unsorted_indices
+            initial = tuple(s[:, order] for s in initial)
+            data, *last = function(
+                packed.data, packed.batch_sizes, initial if len(initial) > 1 else initial[0], *settings
+            )
+            y, _ = nn.utils.rnn.pad_packed_sequence(
+                packed._replace(data=data), batch_first=True, total_length=x.shape[1]
+            )
+            return y, *(s[0, back] for s in last)
+
+        letters = "hc"[: len(states)]
+        dys = [t[name] for name in ("dy", "dh_last", "dc_last") if name in t]
+        names = ("y", *letters, "dx", *(f"d{letter}0" for letter in letters), "dw_ih", "dw_hh", "db")
+        return call, [x, *states, t["w_ih"], t["w_hh"], b], dys, names
+
+    return build
+
+
 def _elementwise(function: Callable[[Tensor], Tensor]) -> Callable[..., Built]:
     def build(t: dict[str, Tensor], options: dict[str, Any]) -> Built:
         return lambda: function(t["x"]), [t["x"]], [t["dy"]], ("y", "dx")
@@ -123,6 +161,9 @@ _OPS: dict[str, Callable[..., Built]] = {
     "avg_pool2d": _pool(F.avg_pool2d),
     "gemm": _gemm,
     "lstm_cell": _lstm_cell,
+    "lstm": _sequence(torch._VF.lstm, 4),
+    "gru": _sequence(torch._VF.gru, 3),
+    "rnn": _sequence(torch._VF.rnn_tanh, 1),
     "relu": _elementwise(F.relu),
     "sigmoid": _elementwise(torch.sigmoid),
     "tanh": _elementwise(torch.tanh),
