@@ -17,7 +17,7 @@ def main() -> int:
     options = command_line.parse()
     stem = Path("bench-results", time.strftime("%Y-%m-%d-%H%M%S"))
     options.json = options.json or stem.with_suffix(".json")
-    options.picture = options.picture or options.json.with_suffix(".png")
+    options.picture = options.picture or options.json.with_suffix(".svg")
     for path in (options.json, options.picture):
         try:  # now, and not when all is measured
             path.parent.mkdir(parents=True, exist_ok=True)

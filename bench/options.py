@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -51,6 +52,8 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
         options.cases = [*KERNELS, *([] if options.no_train else [*MODELS, "epoch"])]
     elif options.no_train:
         options.cases = [name for name in options.cases if name not in (*MODELS, "epoch")]
+    if options.picture and options.picture.suffix != ".svg":
+        parser.error(f"--picture {options.picture}: the picture is SVG: give a name that ends in .svg")
     if options.dist and not options.dist.exists():
         parser.error(f"--dist {options.dist}: there is no such wheel or folder")
     options.against = _peers(parser, options.against)
@@ -79,7 +82,7 @@ def make_parser() -> argparse.ArgumentParser:
         help=f"other libraries, each in a process of its own interpreter: {', '.join(PEERS)}",
     )
     add("--json", type=Path, metavar="PATH", help="results (default: bench-results/<date>.json)")
-    add("--picture", type=Path, metavar="PATH", help="figure (default: beside the JSON file, .png)")
+    add("--picture", type=Path, metavar="PATH", help="figure (default: beside the JSON file, .svg)")
     add("--no-train", action="store_true", help="kernels only")
     add("--seconds", type=_positive, help="time for each line of the tables (default: 1.5, quick: 0.2)")
     add("--epochs", type=_count, default=1, help="epochs of the case epoch (default: 1)")
@@ -130,11 +133,12 @@ def _positive(text: str) -> float:
 
 
 def processors() -> int:
-    """Processors that this process may use: affinity, then the quota of its control group."""
-    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    quota = Path("/sys/fs/cgroup/cpu.max")
-    if quota.is_file():
-        most, period = quota.read_text().split()
-        if most != "max":
-            count = min(count, max(1, int(most) // int(period)))
-    return count
+    """Processors that this process may use, as lamina counts them: affinity and quotas.
+
+    Asked in a process of its own, for NumPy must not be loaded here before the number is known.
+    """
+    code = "import lamina; print(lamina.build_info()['cpu_limit'])"
+    asked = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    if asked.returncode == 0:
+        return int(asked.stdout)
+    return os.cpu_count() or 1  # lamina cannot be imported, which is reported where it is needed

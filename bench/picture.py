@@ -1,52 +1,99 @@
-"""The picture of a run: speed-ups over NumPy, and peers beside them where there were any."""
+"""The picture of a run, as SVG: speed-ups over NumPy, and peers beside them where there were any.
+
+Written here, for it must appear after `pip install . && python bench`, which brings no plotting library.
+"""
 
 import math
 from pathlib import Path
 from typing import Any
+from xml.sax.saxutils import escape
 
-import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
 from report import times
 
 _COLOURS = {"forward": "#2a6f97", "predict": "#2a6f97", "training step": "#bc4b2f", "step": "#bc4b2f"}
 _BACKWARD = "#e09f3e"
-_MARKS = "osD^vP*X"
+_PEERS = ("#2a6f97", "#bc4b2f", "#5a8f3c", "#8e5ea2", "#e09f3e", "#3a3a3a", "#c06c9e")
+_TICKS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
+_LABELS, _PLOT, _ROW, _TOP = (
+    330,
+    430,
+    21,
+    74,
+)  # pixels: left of the bars, the bars, a row, above the first row
 
 
 def draw(result: dict[str, Any], path: Path) -> None:
-    """One panel of speed-ups for each run; right of it the peers' times, as multiples of lamina's."""
+    """One panel of speed-ups; right of it the peers' times, as multiples of lamina's."""
     rows = [row for row in result["rows"] if "speedup" in row]
     runs = list(dict.fromkeys((row["isa"], row["threads"]) for row in rows))
     isa, threads = runs[-1]  # the most threads or the last instruction set stands for the rest
     rows = [row for row in rows if (row["isa"], row["threads"]) == (isa, threads)]
     peers = list(dict.fromkeys(name for row in rows for name in row["times"] if name not in ("numpy", "cpp")))
     bars = _bars(rows, _epoch(result, isa, threads))
-    compared = [row for row in rows if any(name in row["times"] for name in peers)]
-    height = 1.6 + 0.27 * max(len(bars), len(compared), 4)
-    width = 17 if peers else 9
-    figure, axes = plt.subplots(1, 2 if peers else 1, figsize=(width, height), squeeze=False)
-    _speedups(axes[0][0], bars)
+    panels = [_speedups(bars)]
     if peers:
-        _rivals(axes[0][1], compared, peers)
+        compared = [row for row in rows if any(name in row["times"] for name in peers)]
+        panels.append(_rivals(compared, peers))
     about = result["machine"]
-    figure.suptitle(
+    title = (
         f"lamina {about['lamina']} on {about['cpu']}, {threads} thread{'s' if threads > 1 else ''}, {isa}, "
-        f"float32; NumPy {about['numpy']} on {about['blas'].split()[0]}",
-        fontsize=10,
+        f"float32; NumPy {about['numpy']} on {about['blas'].split()[0]}"
     )
-    figure.tight_layout(rect=(0, 0, 1, 0.985))
-    figure.savefig(path, dpi=130)
-    plt.close(figure)
+    width, height = len(panels) * (_LABELS + _PLOT + 60), max(panel.height for panel in panels)
+    parts = [_text(width / 2, 24, title, size=14, anchor="middle")]
+    for i, panel in enumerate(panels):
+        parts.append(f'<g transform="translate({i * (_LABELS + _PLOT + 60)} 0)">{"".join(panel.parts)}</g>')
+    path.write_text(
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" '
+        f'height="{height}" font-family="sans-serif"><rect width="100%" height="100%" fill="white"/>'
+        f"{''.join(parts)}</svg>\n"
+    )
+
+
+class _Panel:
+    """Rows of labels with a logarithmic axis from `low` to `high` on their right."""
+
+    def __init__(self, title: str, labels: list[str], least: float, greatest: float) -> None:
+        self._low, self._high = math.log(min(0.5, least / 1.3)), math.log(max(2.0, greatest) * 1.7)
+        bottom = _TOP + _ROW * len(labels)
+        self.height = bottom + 50
+        self.parts = [_text(_LABELS + _PLOT / 2, 50, title, size=12, anchor="middle")]
+        for tick in _TICKS:
+            if self._low <= math.log(tick) <= self._high:
+                x = self.x(tick)
+                colour = "#222222" if tick == 1 else "#dddddd"
+                self.parts.append(f'<path d="M{x:.1f} {_TOP - 8}V{bottom}" stroke="{colour}"/>')
+                self.parts.append(_text(x, bottom + 15, f"{tick:g}x", anchor="middle"))
+        for row, label in enumerate(labels):
+            self.parts.append(_text(_LABELS - 8, self.y(row) + 4, label, anchor="end"))
+
+    def x(self, value: float) -> float:
+        return _LABELS + _PLOT * (math.log(value) - self._low) / (self._high - self._low)
+
+    @staticmethod
+    def y(row: int) -> float:
+        return _TOP + _ROW * (row + 0.5)
+
+    def bar(self, row: int, value: float, colour: str) -> None:
+        left, right = sorted((self.x(1), self.x(value)))
+        at = f'x="{left:.1f}" y="{self.y(row) - 7}" width="{right - left:.1f}"'
+        self.parts.append(f'<rect {at} height="14" fill="{colour}"/>')
+
+    def dot(self, row: int, value: float, colour: str, radius: float) -> None:
+        at = f'cx="{self.x(value):.1f}" cy="{self.y(row)}"'
+        self.parts.append(f'<circle {at} r="{radius}" fill="{colour}" fill-opacity="0.85"/>')
+
+
+def _text(x: float, y: float, text: str, size: int = 11, anchor: str = "start") -> str:
+    return f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size}" text-anchor="{anchor}">{escape(text)}</text>'
 
 
 def _epoch(result: dict[str, Any], isa: str, threads: int) -> float | None:
     """Speed-up of the training epoch."""
     for entry in result["epochs"]:
-        times = entry["times"]
-        if (entry["isa"], entry["threads"]) == (isa, threads) and "numpy" in times:
-            return sum(times["numpy"]["seconds"]) / sum(times["cpp"]["seconds"])
+        taken = entry["times"]
+        if (entry["isa"], entry["threads"]) == (isa, threads) and "numpy" in taken:
+            return sum(taken["numpy"]["seconds"]) / sum(taken["cpp"]["seconds"])
     return None
 
 
@@ -63,59 +110,45 @@ def _bars(rows: list[dict[str, Any]], epoch: float | None) -> list[tuple[str, st
     return found + ([("LeNet-5  an epoch", "#bc4b2f", [epoch])] if epoch else [])
 
 
-def _speedups(axes: Any, bars: list[tuple[str, str, list[float]]]) -> None:
+def _speedups(bars: list[tuple[str, str, list[float]]]) -> _Panel:
     """A bar to the geometric mean over the shapes, a dot for each shape."""
-    for y, (_, colour, speedups) in enumerate(bars):
+    everything = [value for _, _, speedups in bars for value in speedups] or [1.0]
+    panel = _Panel(
+        "times faster than NumPy (bar: mean of the shapes, dots: each shape)",
+        [label for label, _, _ in bars],
+        min(everything),
+        max(everything),
+    )
+    for row, (_, colour, speedups) in enumerate(bars):
         mean = math.exp(sum(map(math.log, speedups)) / len(speedups))
-        axes.barh(y, mean - 1, left=1, color=colour, height=0.72)
+        panel.bar(row, mean, colour)
         if len(speedups) > 1:
-            axes.plot(speedups, [y] * len(speedups), ".", color="#222222", markersize=4, zorder=3)
-        axes.annotate(
-            times(mean),
-            (max(mean, *speedups, 1.0), y),
-            xytext=(5, 0),
-            textcoords="offset points",
-            va="center",
-            fontsize=8,
-        )
-    _finish(axes, [label for label, _, _ in bars], max((max(s) for _, _, s in bars), default=10))
-    axes.set_title("times faster than NumPy (bar: mean of the shapes, dots: each shape)", fontsize=9)
+            for value in speedups:
+                panel.dot(row, value, "#222222", 2)
+        panel.parts.append(_text(panel.x(max(*speedups, mean, 1.0)) + 6, panel.y(row) + 4, times(mean)))
+    return panel
 
 
-def _rivals(axes: Any, rows: list[dict[str, Any]], peers: list[str]) -> None:
-    """A mark for each peer: how many times lamina's time it takes."""
-    greatest = 2.0
-    for mark, peer in zip(_MARKS * 3, peers, strict=False):
-        points = [
-            (row["times"][peer]["median"] / row["times"]["cpp"]["median"], y)
-            for y, row in enumerate(rows)
-            if peer in row["times"]
-        ]
-        greatest = max([greatest, *(x for x, _ in points)])
-        if points:
-            axes.plot(*zip(*points, strict=True), mark, label=peer, markersize=6, alpha=0.85)
+def _rivals(rows: list[dict[str, Any]], peers: list[str]) -> _Panel:
+    """A dot for each peer: how many times lamina's time it takes."""
     short = {"forward + backward": "fwd+bwd", "training step": "training"}
-    labels = [f"{row['case']} {row['shape']}  {short.get(row['pass'], row['pass'])}" for row in rows]
-    _finish(axes, labels, greatest)
-    axes.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.06), ncol=len(peers), frameon=False)
-    axes.set_title("times lamina's time that other libraries take (right of 1: lamina is faster)", fontsize=9)
-
-
-def _finish(axes: Any, labels: list[str], greatest: float) -> None:
-    axes.set_yticks(range(len(labels)), labels, fontsize=8)
-    axes.set_ylim(len(labels) - 0.4, -0.6)
-    axes.set_xscale("log")
-    low, high = axes.get_xlim()
-    axes.set_xlim(min(low, 0.5), max(high, greatest * 1.6))
-    axes.axvline(1, color="#222222", linewidth=0.8)
-    ticks = [
-        t
-        for t in (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
-        if low * 0.9 <= t <= greatest * 1.6
-    ]
-    axes.set_xticks(ticks, [f"{t:g}x" for t in ticks], fontsize=8)
-    axes.minorticks_off()
-    axes.grid(axis="x", color="#dddddd", linewidth=0.6)
-    axes.set_axisbelow(True)
-    for side in ("top", "right", "left"):
-        axes.spines[side].set_visible(False)
+    ratios = {
+        (r, peer): row["times"][peer]["median"] / row["times"]["cpp"]["median"]
+        for r, row in enumerate(rows)
+        for peer in peers
+        if peer in row["times"]
+    }
+    panel = _Panel(
+        "times lamina's time that other libraries take (right of 1: lamina is faster)",
+        [f"{row['case']} {row['shape']}  {short.get(row['pass'], row['pass'])}" for row in rows],
+        min(ratios.values()),
+        max(ratios.values()),
+    )
+    colours = dict(zip(peers, _PEERS * 3, strict=False))
+    for (row, peer), ratio in ratios.items():
+        panel.dot(row, ratio, colours[peer], 4.5)
+    for i, peer in enumerate(peers):
+        x = _LABELS + i * _PLOT / len(peers)
+        panel.parts.append(f'<circle cx="{x:.1f}" cy="{panel.height - 14}" r="4.5" fill="{colours[peer]}"/>')
+        panel.parts.append(_text(x + 8, panel.height - 10, peer))
+    return panel

@@ -99,17 +99,14 @@ def epochs(entry: dict[str, Any], say: Say) -> None:
 
 
 def write(result: dict[str, Any], path: Path, picture_path: Path | None) -> None:
-    """The JSON file, and the picture where matplotlib is installed."""
+    """The JSON file, and the picture if there is anything to draw."""
     path.write_text(json.dumps(result, indent=1) + "\n")
     if picture_path is None:
         return
     print(f"\nresults: {path}")
     if not result["rows"]:
         return
-    try:
-        import picture
-    except ImportError as error:
-        print(f'no picture: {error} (pip install "lamina[plot]")')
-        return
+    import picture  # which takes from here, too
+
     picture.draw(result, picture_path)
     print(f"picture: {picture_path}")

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -38,7 +39,7 @@ def bench(monkeypatch):
 
 
 def test_a_quick_run_prints_a_table_and_writes_results_and_a_picture(tmp_path):
-    done, result = quick(tmp_path, "gemm", "--picture", tmp_path / "bars.png")
+    done, result = quick(tmp_path, "gemm", "--picture", tmp_path / "bars.svg")
     assert result["machine"]["numpy"] == np.__version__
     assert result["runs"][0]["gflops"] > 0
     assert {row["pass"] for row in result["rows"]} == {"forward", "backward a", "backward b"}
@@ -48,7 +49,9 @@ def test_a_quick_run_prints_a_table_and_writes_results_and_a_picture(tmp_path):
         assert 0 < cpp["least"] <= cpp["quarter"] <= cpp["median"] <= cpp["three_quarters"]
         assert row["speedup"] == pytest.approx(numpy["median"] / cpp["median"])
         assert row["shape"] in done.stdout
-    assert (tmp_path / "bars.png").read_bytes().startswith(b"\x89PNG")
+    picture = ElementTree.parse(tmp_path / "bars.svg").getroot()
+    words = {text.text for text in picture.iter("{http://www.w3.org/2000/svg}text")}
+    assert {"gemm  forward", "gemm  backward a", "gemm  backward b"} <= words
 
 
 def test_several_numbers_of_threads_end_up_in_one_file(tmp_path):
@@ -66,6 +69,7 @@ def test_several_numbers_of_threads_end_up_in_one_file(tmp_path):
         (["gemm", "--against", "torch=no/such/python"], "no interpreter at no/such/python"),
         (["gemm", "--threads", "0"], "at least 1"),
         (["gemm", "--seconds", "-1"], "above 0"),
+        (["gemm", "--picture", "bars.png"], "ends in .svg"),
         (["footprint", "--dist", "nowhere"], "no such wheel or folder"),
     ],
 )

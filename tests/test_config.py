@@ -81,6 +81,17 @@ def test_an_unknown_backend_in_the_environment_is_refused():
     assert "LAMINA_BACKEND: unknown backend 'gpu': expected 'cpp' or 'numpy'" in done.stderr
 
 
+def test_an_unknown_instruction_set_is_refused_without_the_advice_to_build():
+    choices = ", ".join(pytest.importorskip("lamina._core").available_isas())
+    done = _run("import lamina", LAMINA_ISA="foo", LAMINA_BACKEND="cpp")
+    message = done.stderr.strip().splitlines()[-1]
+    assert message.startswith("ImportError: lamina: the environment variable LAMINA_ISA ")
+    assert "'foo'" in message
+    assert choices in message
+    assert "pip install" not in done.stderr
+    assert "LAMINA_BACKEND" not in message
+
+
 @pytest.mark.usefixtures("machine")
 def test_threads():
     before = config.get_num_threads()

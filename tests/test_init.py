@@ -95,3 +95,54 @@ def test_bounds_are_checked():
         init.uniform(3, 0, math.inf)
     with pytest.raises(ValueError, match=r"init\.normal: expected a finite mean and std >= 0"):
         init.normal(3, 0, -1)
+
+
+CALLS = {
+    "zeros": lambda **more: init.zeros((3, 4), **more),
+    "constant": lambda **more: init.constant((3, 4), more.pop("gain", 2.0), **more),
+    "uniform": lambda **more: init.uniform((3, 4), 1, 2, **more),
+    "normal": lambda **more: init.normal((3, 4), 5, **more),
+    "glorot_uniform": lambda **more: init.glorot_uniform((3, 4), **more),
+    "glorot_normal": lambda **more: init.glorot_normal((3, 4), **more),
+    "he_uniform": lambda **more: init.he_uniform((3, 4), **more),
+    "he_normal": lambda **more: init.he_normal((3, 4), **more),
+    "orthogonal": lambda **more: init.orthogonal((3, 4), **more),
+}
+
+
+@pytest.mark.parametrize("dtype", [int, "int8", bool, np.float16, np.longdouble, complex, object, ">f4"])
+@pytest.mark.parametrize("name", CALLS)
+def test_other_dtypes_are_refused(name, dtype):
+    """Cast to integers, an orthogonal matrix is all zeros."""
+    if np.dtype(dtype) == np.float64:
+        pytest.skip("a long double is a double here")
+    lm.manual_seed(3)
+    with pytest.raises(TypeError, match=rf"init\.{name}: dtype must be float32 or float64, got "):
+        CALLS[name](dtype=dtype)
+    drawn = init.normal(3)
+    lm.manual_seed(3)
+    np.testing.assert_array_equal(init.normal(3), drawn)  # the refusal has used up no random numbers
+
+
+@pytest.mark.parametrize("dtype", ["float32", np.float32, "f8", float, np.dtype(np.float64)])
+@pytest.mark.parametrize("name", CALLS)
+def test_both_dtypes_by_any_name(name, dtype):
+    assert CALLS[name](dtype=dtype).dtype == dtype
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("name", [name for name in CALLS if name not in ("zeros", "uniform", "normal")])
+def test_numbers_must_be_finite(name, value):
+    argument = "value" if name == "constant" else "gain"
+    with pytest.raises(ValueError, match=rf"init\.{name}: {argument} must be finite, got {value}"):
+        CALLS[name](gain=value)
+
+
+def test_bounds_must_be_finite():
+    for value in (math.nan, math.inf):
+        with pytest.raises(ValueError, match=r"init\.uniform: expected finite"):
+            init.uniform(3, 0, value)
+        with pytest.raises(ValueError, match=r"init\.normal: expected a finite mean"):
+            init.normal(3, value)
+        with pytest.raises(ValueError, match=r"init\.normal: expected a finite mean"):
+            init.normal(3, 0, value)

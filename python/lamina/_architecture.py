@@ -24,11 +24,14 @@ def describe(module: Module) -> dict[str, Any]:
 
     A class that is not of `lamina.nn` becomes {"custom": "its.full.Name"}; a module that stands in several
     places becomes {"repeat": i} from the second on, i counting modules in the order in which they end.
+    Raises ValueError for arguments that a file cannot hold and for modules nested deeper than `build` goes.
     """
-    return _describe(module, {})
+    return _describe(module, {}, 0)
 
 
-def _describe(module: Module, seen: dict[int, int]) -> dict[str, Any]:
+def _describe(module: Module, seen: dict[int, int], depth: int) -> dict[str, Any]:
+    if depth > _MAX_DEPTH:
+        raise ValueError(f"save: modules are nested more than {_MAX_DEPTH} deep")
     if id(module) in seen:
         return {"repeat": seen[id(module)]}
     cls = type(module)
@@ -37,10 +40,11 @@ def _describe(module: Module, seen: dict[int, int]) -> dict[str, Any]:
     described: dict[str, Any] = {"class": cls.__name__}
     for name, parameter in inspect.signature(cls).parameters.items():
         if parameter.kind is inspect.Parameter.VAR_POSITIONAL:
-            described["modules"] = [_describe(child, seen) for child in module.children()]
+            described["modules"] = [_describe(child, seen, depth + 1) for child in module.children()]
         elif name != "rng":  # it has served for the initial weights; dropout falls back on the library's
             value = _argument(module, name, parameter)
-            described.setdefault("config", {})[name] = _encode(value, f"{cls.__name__}: {name}", seen)
+            encoded = _encode(value, f"{cls.__name__}: {name}", seen, depth)
+            described.setdefault("config", {})[name] = encoded
     seen[id(module)] = len(seen)
     return described
 
@@ -56,11 +60,11 @@ def _argument(module: Module, name: str, parameter: inspect.Parameter) -> Any:
     return value
 
 
-def _encode(value: Any, what: str, seen: dict[int, int]) -> Any:
+def _encode(value: Any, what: str, seen: dict[int, int], depth: int) -> Any:
     if isinstance(value, Module):
-        return {"module": _describe(value, seen)}
+        return {"module": _describe(value, seen, depth + 1)}
     if isinstance(value, (list, tuple)):
-        return [_encode(item, what, seen) for item in value]
+        return [_encode(item, what, seen, depth + 1) for item in value]
     if value is None or isinstance(value, (bool, str)):
         return value
     if isinstance(value, (int, np.integer)):

@@ -5,6 +5,7 @@ answers None for the other. Gradients of broadcast operands are summed back to t
 """
 
 import math
+import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -12,10 +13,13 @@ import numpy as np
 import numpy.typing as npt
 
 from lamina import ops
+from lamina.config import available_isas
 
 Array = npt.NDArray[Any]
 Shape = tuple[int, ...]
 Axis = int | tuple[int, ...] | None
+
+AxisError: type[ValueError] = getattr(np, "exceptions", np).AxisError  # NumPy moved it in 1.25
 
 
 def unbroadcast(grad: Array, shape: Shape | None) -> Array | None:
@@ -95,22 +99,23 @@ def power_backward(dy: Array, ctx: Any) -> Any:
 
 
 def maximum(a: Array, b: Array, needs_da: bool, needs_db: bool) -> tuple[Array, Any]:
-    """The greater of a and b; NaN wins. Where they are equal the gradient goes to a."""
+    """The greater of a and b; NaN wins. Where they are equal, or both NaN, the gradient goes to a."""
     y = np.maximum(a, b)
-    return y, (y == a, a.shape if needs_da else None, b.shape if needs_db else None)
+    return y, ((y == a) | np.isnan(a), a.shape if needs_da else None, b.shape if needs_db else None)
 
 
 def minimum(a: Array, b: Array, needs_da: bool, needs_db: bool) -> tuple[Array, Any]:
-    """The smaller of a and b; NaN wins. Where they are equal the gradient goes to a."""
+    """The smaller of a and b; NaN wins. Where they are equal, or both NaN, the gradient goes to a."""
     y = np.minimum(a, b)
-    return y, (y == a, a.shape if needs_da else None, b.shape if needs_db else None)
+    return y, ((y == a) | np.isnan(a), a.shape if needs_da else None, b.shape if needs_db else None)
 
 
 def select_backward(dy: Array, ctx: Any) -> Any:
     """-> da, db: dy goes to a where the condition holds, and to b elsewhere."""
     condition, a_shape, b_shape = ctx
-    da = None if a_shape is None else unbroadcast(dy * condition, a_shape)
-    return da, None if b_shape is None else unbroadcast(dy * ~condition, b_shape)
+    zero = dy.dtype.type(0)  # chosen, not multiplied: 0 times an infinite dy is NaN
+    da = None if a_shape is None else unbroadcast(np.where(condition, dy, zero), a_shape)
+    return da, None if b_shape is None else unbroadcast(np.where(condition, zero, dy), b_shape)
 
 
 def where(a: Array, b: Array, needs_da: bool, needs_db: bool, condition: Array) -> tuple[Array, Any]:
@@ -149,7 +154,18 @@ def matmul_backward(dy: Array, ctx: Any) -> Any:
 
 
 def _product(a: Array, b: Array) -> Array:
-    return ops.gemm(a, b)[0] if a.ndim == b.ndim == 2 else np.matmul(a, b)
+    """a (..., M, K) by b (..., K, N) -> (..., M, N); the leading axes broadcast."""
+    if a.ndim == b.ndim == 2:
+        return ops.gemm(a, b)[0]
+    if available_isas() == ["numpy"]:
+        return np.asarray(np.matmul(a, b))
+    # One gemm after the other: the bits of NumPy's stacks depend on how many threads its BLAS has.
+    lead = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    left, right = np.broadcast_to(a, (*lead, *a.shape[-2:])), np.broadcast_to(b, (*lead, *b.shape[-2:]))
+    y = np.empty((*lead, a.shape[-2], b.shape[-1]), a.dtype)
+    for place in np.ndindex(lead):
+        y[place] = ops.gemm(left[place], right[place])[0]
+    return y
 
 
 # one operand ------------------------------------------------------------------------------------------
@@ -206,6 +222,13 @@ def sqrt_backward(dy: Array, y: Array) -> Array:
     return dx
 
 
+def native(dtype: np.dtype[Any], what: str) -> np.dtype[Any]:
+    """`dtype` in native byte order; TypeError for one that no tensor has."""
+    if dtype.kind in "iub" or (dtype.kind == "f" and dtype.itemsize in (4, 8)):
+        return np.dtype(dtype.type)
+    raise TypeError(f"{what} {dtype} is not supported; convert it to numpy.float32 or numpy.float64")
+
+
 def astype(a: Array, dtype: np.dtype[Any]) -> tuple[Array, Any]:
     """A copy of a as dtype."""
     return a.astype(dtype), a.dtype
@@ -228,8 +251,11 @@ def reshape_backward(dy: Array, shape: Shape) -> Array:
 
 
 def transpose(a: Array, axes: Shape) -> tuple[Array, Any]:
-    """a with its axes permuted."""
-    return a.transpose(axes), axes
+    """a with its axes permuted. Raises AxisError or ValueError unless `axes` names each axis once."""
+    order = _axes("transpose", axes, a.ndim)
+    if len(order) != a.ndim:
+        raise ValueError(f"transpose: axes must name each of the {a.ndim} axes once, got {axes}")
+    return a.transpose(order), order
 
 
 def transpose_backward(dy: Array, axes: Shape) -> Array:
@@ -285,10 +311,21 @@ def stack_backward(dy: Array, axis: int) -> Any:
 
 
 # reductions -------------------------------------------------------------------------------------------
-def _axes(axis: Axis, ndim: int) -> Shape:
+def _axes(op: str, axis: Axis, ndim: int) -> Shape:
+    """The axes counted from 0, all for None.
+
+    Raises AxisError (NumPy's) for an axis that does not exist, ValueError for one that is given twice.
+    """
     if axis is None:
         return tuple(range(ndim))
-    return tuple(i % ndim for i in (axis if isinstance(axis, tuple) else (axis,)))
+    given = [operator.index(i) for i in (axis if isinstance(axis, tuple) else (axis,))]
+    for i in given:
+        if not -ndim <= i < ndim:
+            raise AxisError(i, ndim, op)
+    axes = tuple(i % ndim for i in given)
+    if len(set(axes)) < len(axes):
+        raise ValueError(f"{op}: an axis is given twice: {axis} of {ndim} axes")
+    return axes
 
 
 def _kept(shape: Shape, axes: Shape) -> Shape:
@@ -297,8 +334,8 @@ def _kept(shape: Shape, axes: Shape) -> Shape:
 
 def total(a: Array, axis: Axis, keepdims: bool) -> tuple[Array, Any]:
     """Sums over an axis, several axes, or all."""
-    y = np.asarray(a.sum(axis=axis, keepdims=keepdims))
-    return y, (a.shape, _kept(a.shape, _axes(axis, a.ndim)))
+    axes = _axes("sum", axis, a.ndim)
+    return np.asarray(a.sum(axis=axis, keepdims=keepdims)), (a.shape, _kept(a.shape, axes))
 
 
 def total_backward(dy: Array, ctx: Any) -> Array:
@@ -309,8 +346,9 @@ def total_backward(dy: Array, ctx: Any) -> Array:
 
 def mean(a: Array, axis: Axis, keepdims: bool) -> tuple[Array, Any]:
     """Means over an axis, several axes, or all."""
+    axes = _axes("mean", axis, a.ndim)
     y = np.asarray(a.mean(axis=axis, keepdims=keepdims))
-    return y, (a.shape, _kept(a.shape, _axes(axis, a.ndim)), a.size // max(y.size, 1))
+    return y, (a.shape, _kept(a.shape, axes), a.size // max(y.size, 1))
 
 
 def mean_backward(dy: Array, ctx: Any) -> Array:
@@ -320,7 +358,7 @@ def mean_backward(dy: Array, ctx: Any) -> Array:
 
 def extreme(a: Array, axis: Axis, keepdims: bool, arg: Callable[..., Any]) -> tuple[Array, Any]:
     """The greatest elements (arg = numpy.argmax) or the smallest (argmin). Ties go to the first, NaN wins."""
-    axes = _axes(axis, a.ndim)
+    axes = _axes(arg.__name__.removeprefix("arg"), axis, a.ndim)
     rest = tuple(i for i in range(a.ndim) if i not in axes)
     order = (*rest, *axes)
     moved = a.transpose(order)

@@ -31,6 +31,13 @@ class _Recording(threading.local):
 recording = _Recording()
 
 
+class _Former(threading.local):
+    """What the calling thread did before it entered one `no_grad`, as often as it has entered that one."""
+
+    def __init__(self) -> None:
+        self.states: list[bool] = []
+
+
 class no_grad(contextlib.ContextDecorator):
     """Record nothing: results need no gradient and keep no memory. A context manager or a decorator.
 
@@ -38,16 +45,16 @@ class no_grad(contextlib.ContextDecorator):
     """
 
     def __init__(self) -> None:
-        self._former: list[bool] = []
+        self._former = _Former()  # a decorated function has one `no_grad` for all threads that call it
 
     def __enter__(self) -> None:
-        self._former.append(recording.on)
+        self._former.states.append(recording.on)
         recording.on = False
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        recording.on = self._former.pop()
+        recording.on = self._former.states.pop()
 
 
 def is_recording() -> bool:

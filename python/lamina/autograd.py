@@ -215,9 +215,9 @@ class Tensor:
         return record_pair(pairs.reshape(self.data, target), (self,), pairs.reshape_backward)
 
     def transpose(self, *axes: Any) -> "Tensor":
-        """The axes in another order; reversed if none is given."""
+        """The axes in another order, each once (else AxisError or ValueError); reversed if none is given."""
         order = tuple(axes[0]) if len(axes) == 1 and isinstance(axes[0], list | tuple) else axes
-        order = tuple(range(self.ndim))[::-1] if not order else tuple(i % self.ndim for i in order)
+        order = order or tuple(range(self.ndim))[::-1]
         return record_pair(pairs.transpose(self.data, order), (self,), pairs.transpose_backward)
 
     @property
@@ -226,8 +226,8 @@ class Tensor:
         return self.transpose()
 
     def astype(self, dtype: npt.DTypeLike) -> "Tensor":
-        """A copy of another dtype; the gradient comes back in this one."""
-        target = np.dtype(dtype)
+        """A copy of another dtype, one that tensors have (or TypeError); the gradient is of this one."""
+        target = pairs.native(np.dtype(dtype), "astype: a tensor of dtype")
         if self.data.dtype.kind != "f" or target.kind != "f":
             return Tensor(self.data.astype(target))
         return record_pair(pairs.astype(self.data, target), (self,), pairs.astype_backward)
@@ -354,17 +354,12 @@ def _as_array(data: Any) -> Array:
     if isinstance(data, list | tuple) and any(isinstance(item, Tensor) for item in data):
         raise TypeError("Tensor: data is a list of tensors, whose gradients would be lost; use lamina.stack")
     if isinstance(data, np.ma.MaskedArray):
-        raise TypeError(
-            "Tensor: data is a masked array, whose mask would be lost; fill it first with .filled()"
-        )
+        raise TypeError("Tensor: data is a masked array, whose mask would be lost; first call its .filled()")
     array = np.asarray(data)
-    if array.dtype.kind in "iub" or (array.dtype.kind == "f" and array.dtype.itemsize in (4, 8)):
-        if array.dtype.kind != "b" and not hasattr(data, "__array__"):
-            return array.astype(np.float32)  # Python numbers and lists of them have no dtype of their own
-        return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
-    raise TypeError(
-        f"Tensor: data of dtype {array.dtype} is not supported; convert it to numpy.float32 or numpy.float64"
-    )
+    dtype = pairs.native(array.dtype, "Tensor: data of dtype")
+    if dtype.kind != "b" and not hasattr(data, "__array__"):
+        return array.astype(np.float32)  # Python numbers and lists of them have no dtype of their own
+    return array.astype(dtype, copy=False)
 
 
 def _constant(value: Any, dtype: np.dtype[Any]) -> Tensor:
@@ -397,4 +392,7 @@ def _key(key: Any) -> Any:
         return tuple(_key(part) for part in key)
     if isinstance(key, Tensor):
         return key.data
-    return np.asarray(key) if isinstance(key, list) else key
+    if not isinstance(key, list):
+        return key
+    array = np.asarray(key)
+    return array if array.size else array.astype(np.intp)  # an empty list has no integers to tell its dtype

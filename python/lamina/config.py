@@ -46,6 +46,11 @@ def _load(name: str, asked_by: str = "use_backend") -> ModuleType:
     except ImportError as error:
         if name != "cpp":
             raise
+        if str(error).startswith("LAMINA_ISA: "):  # it is built, and says itself what it can do
+            raise ImportError(
+                f"lamina: the environment variable LAMINA_ISA asks for what cannot be had ({error}). "
+                "Without the variable the best of them is chosen."
+            ) from error
         raise ImportError(
             f"lamina: the compiled extension lamina._core cannot be imported ({error}). Build it with "
             "`pip install .` in the source tree (a C++ compiler is enough), or set the environment variable "

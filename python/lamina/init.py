@@ -3,6 +3,9 @@
 Every function takes the shape, and `rng`: a `numpy.random.Generator`, a seed, or None for the library's own
 generator, which `manual_seed` restarts. Weights are (out, in) or (O, KH, KW, I): fan_in counts the inputs
 that reach one output, in or KH KW I, and fan_out the outputs that one input reaches, out or KH KW O.
+
+Every function raises TypeError for a dtype other than float32 and float64, and ValueError for numbers that
+are not finite.
 """
 
 import math
@@ -39,14 +42,25 @@ def fans(shape: Shape) -> tuple[int, int]:
     return window * shape[-1], window * shape[0]
 
 
+def _checked(op: str, dtype: npt.DTypeLike, **numbers: float) -> np.dtype[Any]:
+    """`dtype` as an object. TypeError unless float32 or float64, ValueError for numbers not finite."""
+    found = np.dtype(dtype)
+    if found not in (np.float32, np.float64):
+        raise TypeError(f"init.{op}: dtype must be float32 or float64, got {found}")
+    for name, value in numbers.items():
+        if not math.isfinite(value):
+            raise ValueError(f"init.{op}: {name} must be finite, got {value}")
+    return found
+
+
 def zeros(shape: Shape, *, dtype: npt.DTypeLike = np.float32) -> Array:
     """0 everywhere."""
-    return np.zeros(shape, dtype)
+    return np.zeros(shape, _checked("zeros", dtype))
 
 
 def constant(shape: Shape, value: float, *, dtype: npt.DTypeLike = np.float32) -> Array:
     """`value` everywhere."""
-    return np.full(shape, value, dtype)
+    return np.full(shape, value, _checked("constant", dtype, value=value))
 
 
 def uniform(
@@ -55,7 +69,8 @@ def uniform(
     """Uniform in [low, high). ValueError unless low <= high and both are finite."""
     if not (math.isfinite(low) and math.isfinite(high) and low <= high):
         raise ValueError(f"init.uniform: expected finite low <= high, got low {low} and high {high}")
-    return generator(rng).uniform(low, high, shape).astype(dtype)
+    target = _checked("uniform", dtype)
+    return generator(rng).uniform(low, high, shape).astype(target)
 
 
 def normal(
@@ -64,37 +79,42 @@ def normal(
     """Normal with a mean and a standard deviation. ValueError unless std >= 0 and both are finite."""
     if not (math.isfinite(mean) and math.isfinite(std) and std >= 0):
         raise ValueError(f"init.normal: expected a finite mean and std >= 0, got mean {mean} and std {std}")
-    return generator(rng).normal(mean, std, shape).astype(dtype)
+    target = _checked("normal", dtype)
+    return generator(rng).normal(mean, std, shape).astype(target)
 
 
 def glorot_uniform(
     shape: Shape, *, gain: float = 1.0, rng: Rng = None, dtype: npt.DTypeLike = np.float32
 ) -> Array:
     """Uniform within gain sqrt(6/(fan_in + fan_out)) (Glorot & Bengio 2010, equation 16)."""
+    target = _checked("glorot_uniform", dtype, gain=gain)
     bound = gain * math.sqrt(6 / sum(fans(shape)))
-    return uniform(shape, -bound, bound, rng=rng, dtype=dtype)
+    return uniform(shape, -bound, bound, rng=rng, dtype=target)
 
 
 def glorot_normal(
     shape: Shape, *, gain: float = 1.0, rng: Rng = None, dtype: npt.DTypeLike = np.float32
 ) -> Array:
     """Normal with standard deviation gain sqrt(2/(fan_in + fan_out)) (Glorot & Bengio 2010, equation 12)."""
-    return normal(shape, 0.0, gain * math.sqrt(2 / sum(fans(shape))), rng=rng, dtype=dtype)
+    target = _checked("glorot_normal", dtype, gain=gain)
+    return normal(shape, 0.0, gain * math.sqrt(2 / sum(fans(shape))), rng=rng, dtype=target)
 
 
 def he_uniform(
     shape: Shape, *, gain: float = math.sqrt(2), rng: Rng = None, dtype: npt.DTypeLike = np.float32
 ) -> Array:
     """Uniform within gain sqrt(3/fan_in) (He et al. 2015, equation 10: sqrt(2) is the gain for ReLU)."""
+    target = _checked("he_uniform", dtype, gain=gain)
     bound = gain * math.sqrt(3 / fans(shape)[0])
-    return uniform(shape, -bound, bound, rng=rng, dtype=dtype)
+    return uniform(shape, -bound, bound, rng=rng, dtype=target)
 
 
 def he_normal(
     shape: Shape, *, gain: float = math.sqrt(2), rng: Rng = None, dtype: npt.DTypeLike = np.float32
 ) -> Array:
     """Normal with standard deviation gain/sqrt(fan_in) (He et al. 2015, equation 10)."""
-    return normal(shape, 0.0, gain / math.sqrt(fans(shape)[0]), rng=rng, dtype=dtype)
+    target = _checked("he_normal", dtype, gain=gain)
+    return normal(shape, 0.0, gain / math.sqrt(fans(shape)[0]), rng=rng, dtype=target)
 
 
 def orthogonal(
@@ -106,7 +126,8 @@ def orthogonal(
     """
     fans(shape)
     assert isinstance(shape, tuple)
+    target = _checked("orthogonal", dtype, gain=gain)
     rows, columns = shape[0], math.prod(shape[1:])
     q, r = np.linalg.qr(generator(rng).normal(size=(max(rows, columns), min(rows, columns))))
     q *= np.sign(np.diag(r))  # without this QR's choice of signs makes the distribution lopsided
-    return (gain * (q if rows >= columns else q.T)).reshape(shape).astype(dtype)
+    return (gain * (q if rows >= columns else q.T)).reshape(shape).astype(target)

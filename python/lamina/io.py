@@ -11,10 +11,14 @@ noticed wherever the damage is. Any reader of safetensors gets at the weights.
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import hashlib
 import json
 import os
+import re
 import secrets
+import time
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -27,6 +31,10 @@ from lamina.nn import Module
 _FORMAT = 1
 _HEADER_LIMIT = 16 << 20  # about 100,000 tensors
 _DESCRIPTION_LIMIT = 4 << 20
+_PART = re.compile(r"\.lamina-[0-9a-f]{16}\.part")  # being written, or left by a killed writer
+_STALE_AFTER = 60.0  # seconds: a younger one may belong to a writer that has not locked it yet
+
+_TYPES = (np.dtype(np.float32), np.dtype(np.float64))  # of parameters
 
 Weights = dict[str, npt.NDArray[Any]]
 
@@ -35,12 +43,18 @@ def save(model: Module, path: str | os.PathLike[str]) -> None:
     """Write a model's architecture and weights to `path`.
 
     The file appears whole or not at all: it is written under another name in the same folder, flushed to
-    disk and moved into place, so that an interruption leaves the former file. A model with classes of your
-    own is saved too, but `load` cannot rebuild it: see `load_weights`.
+    disk and moved into place, so that an interruption leaves the former file. What a killed process left
+    half-written in the folder goes at the next save there. A model with classes of your own is saved too, but
+    `load` cannot rebuild it: see `load_weights`.
+
+    Raises:
+        TypeError: not a module.
+        ValueError: what the file cannot hold, or `load` would refuse; nothing is written then.
     """
     from safetensors.numpy import save as pack
 
-    weights = {name: np.ascontiguousarray(array) for name, array in model.state_dict().items()}
+    _check_model(model)
+    weights = {name: _native(name, array) for name, array in model.state_dict().items()}
     description = {"format": _FORMAT, "model": architecture.describe(model)}
     description["sha256"] = _digest(description, weights)
     text = json.dumps(description, allow_nan=False)
@@ -49,6 +63,22 @@ def save(model: Module, path: str | os.PathLike[str]) -> None:
             f"save: the description of the model takes {len(text):,} bytes, more than {_DESCRIPTION_LIMIT:,}"
         )
     _write_atomically(Path(os.path.realpath(path)), pack(weights, metadata={"lamina": text}))
+
+
+def _check_model(model: object) -> None:
+    if not isinstance(model, Module):
+        got = f"the class {model.__name__}" if isinstance(model, type) else type(model).__name__
+        raise TypeError(f"save: model must be a lamina.nn.Module, got {got}")
+    for name, parameter in model.named_parameters():
+        if parameter.dtype not in _TYPES:
+            raise ValueError(f"save: the parameter {name} is {parameter.dtype}, expected float32 or float64")
+
+
+def _native(name: str, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """As the file stores it, so that its digest is that of the array that will be read."""
+    if array.dtype.kind not in "biuf" or array.dtype.itemsize > 8:
+        raise ValueError(f"save: {name} is of type {array.dtype}, which the file format cannot hold")
+    return array.astype(array.dtype.newbyteorder("="), order="C", copy=False)
 
 
 def load(path: str | os.PathLike[str]) -> Module:
@@ -72,21 +102,20 @@ def load(path: str | os.PathLike[str]) -> Module:
         )
     try:
         model = architecture.build(description.get("model"), sum(array.size for array in weights.values()))
-        _take_dtype(model, weights)
+        _take_dtypes(model, weights)
         model.load_state_dict(weights)
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from error
     return model
 
 
-def _take_dtype(model: Module, weights: Weights) -> None:
-    """Make the new model's parameters float64 if those in the file are."""
-    types = {weights[name].dtype for name, _ in model.named_parameters() if name in weights}
-    if types == {np.dtype(np.float64)}:
-        model.astype(np.float64)
-    elif not types <= {np.dtype(np.float32)}:
-        names = ", ".join(sorted(map(str, types)))
-        raise ValueError(f"parameters of type {names}, expected float32 or float64 throughout")
+def _take_dtypes(model: Module, weights: Weights) -> None:
+    """Give each parameter of a new model the type, float32 or float64, that it has in the file."""
+    for name, parameter in model.named_parameters():
+        dtype = weights[name].dtype if name in weights else parameter.dtype
+        if dtype not in _TYPES:
+            raise ValueError(f"{name} is {dtype}, expected float32 or float64")
+        parameter.data = parameter.data.astype(dtype, copy=False)
 
 
 def load_weights(path: str | os.PathLike[str]) -> Weights:
@@ -179,17 +208,49 @@ def _digest(description: dict[str, Any], weights: Weights) -> str:
 
 
 def _write_atomically(path: Path, data: bytes) -> None:
+    _remove_stale_parts(path.parent)
     part = path.with_name(f".lamina-{secrets.token_hex(8)}.part")
     try:
         with part.open("xb") as file:
+            with contextlib.suppress(OSError):  # no locks here: then none for those who tidy up either
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        part.replace(path)
+            part.replace(path)  # while the lock is held: nobody takes the file for a dead writer's
     except BaseException:
         part.unlink(missing_ok=True)
         raise
     _sync_folder(path.parent)
+
+
+def _remove_stale_parts(folder: Path) -> None:
+    """Remove what killed writers left.
+
+    A writer holds a lock on its file until the file is in place. The system drops the lock with the process,
+    however that ends and in whatever container it ran: a process number might mean another one by now.
+    """
+    try:
+        with os.scandir(folder) as entries:
+            found = [entry for entry in entries if _PART.fullmatch(entry.name)]
+    except OSError:
+        return  # the folder is missing or not to be listed; writing will tell
+    for entry in found:
+        with contextlib.suppress(OSError):  # locked, gone meanwhile, or not ours
+            _remove_if_stale(entry)
+
+
+def _remove_if_stale(entry: os.DirEntry[str]) -> None:
+    """Raises OSError if the file is locked, as a live writer's is."""
+    stat = entry.stat(follow_symlinks=False)
+    if not entry.is_file(follow_symlinks=False) or time.time() - stat.st_mtime < _STALE_AFTER:
+        return
+    handle = os.open(entry.path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        Path(entry.path).unlink()
+    finally:
+        os.close(handle)
 
 
 def _sync_folder(folder: Path) -> None:

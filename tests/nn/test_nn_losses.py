@@ -83,6 +83,49 @@ def test_extreme_logits_do_not_overflow():
     assert nn.CrossEntropyLoss()(x, [1]).item() == 2000
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_binary_cross_entropy_of_infinite_logits(dtype):
+    inf = np.inf
+    x = lm.Tensor(np.array([inf, -inf, inf, -inf, inf, -inf], dtype), requires_grad=True)
+    t = np.array([1.0, 0.0, 0.0, 1.0, 0.5, 0.25])
+    losses = nn.BCEWithLogitsLoss(reduction="none")(x, t)
+    np.testing.assert_array_equal(losses.data, [0, 0, inf, inf, inf, inf])
+    losses.sum().backward()
+    np.testing.assert_array_equal(x.grad, [0, 0, 1, -1, 0.5, -0.25])
+    assert losses.dtype == x.grad.dtype == dtype
+    single = lm.Tensor(dtype(inf), requires_grad=True)
+    nn.BCEWithLogitsLoss()(single, 1.0).backward()
+    assert (single.grad.shape, single.grad) == ((), 0)
+    assert np.isnan(nn.BCEWithLogitsLoss()(np.array([np.nan]), [0.0]).item())
+
+
+MASKED = np.ma.masked_array(TARGET, mask=TARGET > 0.5)
+
+
+@pytest.mark.parametrize(
+    ("loss", "target"),
+    [
+        (nn.MSELoss(), MASKED),
+        (nn.BCEWithLogitsLoss(), MASKED),
+        (nn.CrossEntropyLoss(), np.ma.masked_array(LABELS, mask=[0, 1, 0, 0])),
+    ],
+)
+def test_masked_targets_are_refused(loss, target):
+    message = f"{type(loss).__name__}: target is a masked array, whose mask would be lost"
+    with pytest.raises(TypeError, match=message):
+        loss(X, target)
+    with pytest.raises(TypeError, match="is a masked array, whose mask would be lost"):
+        loss(np.ma.masked_array(X), target.data)
+    assert loss(X, target.filled(0)).data >= 0
+
+
+def test_masked_labels_are_refused_by_the_op():
+    with pytest.raises(
+        TypeError, match="softmax_cross_entropy: labels is a masked array, whose mask would be"
+    ):
+        lm.ops.softmax_cross_entropy(X, np.ma.masked_array(LABELS))
+
+
 def test_empty_batch():
     for make, target in (
         (nn.CrossEntropyLoss, LABELS[:0]),

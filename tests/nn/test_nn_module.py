@@ -276,6 +276,19 @@ def test_predict_bounds_its_batches():
     assert sizes == [2, 2, 1]
 
 
+def test_masked_arrays_are_refused():
+    net, x = nn.Linear(3, 2), np.ma.masked_array(np.ones((2, 3)), mask=np.eye(2, 3))
+    for run, name in (
+        (lambda: net(x), "data"),
+        (lambda: net.predict(x), "predict: x"),
+        (lambda: net.register_buffer("mean", x), "register_buffer: mean"),
+        (lambda: net.load_state_dict({"weight": x}), "load_state_dict of Linear: weight"),
+    ):
+        with pytest.raises(TypeError, match=f"{name} is a masked array, whose mask would be lost"):
+            run()
+    assert "mean" not in vars(net)
+
+
 def test_predict_shares_no_memory_with_x():
     x = np.ones((2, 3), np.float32)
     nn.Flatten().predict(x)[:] = 5

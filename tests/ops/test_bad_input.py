@@ -50,6 +50,16 @@ def _adam(
     return lambda: ops.adam_step(p, f(3), m, v, lr, beta1, beta2, eps, decay, decoupled, step)
 
 
+def _overlapping(op, *starts, size=8):
+    """A step on stretches of one piece of memory, which begin at `starts`: p, g and the state."""
+    flat = f(64)
+    arrays = [flat[start : start + size] for start in starts]
+    if op == "sgd_step":
+        v = arrays[2] if len(arrays) > 2 else None
+        return lambda: ops.sgd_step(arrays[0], arrays[1], v, 0.5, 0.0 if v is None else 0.9, False, 0.0)
+    return lambda: ops.adam_step(*arrays, 0.1, 0.9, 0.99, 1e-8, 0.0, False, 1)
+
+
 def _cross_entropy(labels, x=None):
     return lambda: ops.softmax_cross_entropy(f(2, 10) if x is None else x, labels)
 
@@ -341,6 +351,16 @@ VALUE_ERRORS = {
     "adam_step": (_adam(step=0), "adam_step: step must be at least 1, got 0"),
     "adam_m": (_adam(m=f(4)), "adam_step: m must have shape (3,), that of p, got (4,)"),
     "adam_v": (_adam(v=_read_only(3)), "adam_step: v is updated in place"),
+    "sgd_p_g_overlap": (_overlapping("sgd_step", 1, 0), "sgd_step: p and g overlap in memory"),
+    "sgd_p_is_g": (_overlapping("sgd_step", 0, 0), "sgd_step: p and g overlap in memory"),
+    "sgd_p_is_v": (_overlapping("sgd_step", 0, 8, 0), "sgd_step: p and v overlap in memory"),
+    "sgd_g_v_overlap": (_overlapping("sgd_step", 0, 8, 15), "sgd_step: g and v overlap in memory"),
+    "adam_p_g_overlap": (_overlapping("adam_step", 7, 0, 16, 24), "adam_step: p and g overlap in memory"),
+    "adam_p_m_overlap": (_overlapping("adam_step", 0, 8, 1, 24), "adam_step: p and m overlap in memory"),
+    "adam_p_v_overlap": (_overlapping("adam_step", 0, 8, 24, 4), "adam_step: p and v overlap in memory"),
+    "adam_g_m_overlap": (_overlapping("adam_step", 0, 8, 9, 24), "adam_step: g and m overlap in memory"),
+    "adam_g_v_overlap": (_overlapping("adam_step", 0, 8, 24, 8), "adam_step: g and v overlap in memory"),
+    "adam_m_v_overlap": (_overlapping("adam_step", 0, 8, 16, 16), "adam_step: m and v overlap in memory"),
 }
 
 
@@ -502,3 +522,24 @@ def test_numpy_integers_are_ints():
 def test_scalars_count_as_arrays():
     assert ops.relu(np.float32(-1))[0] == 0
     assert ops.mean_squared_error(np.float64(3), np.float64(1))[0] == 4
+
+
+@MACHINES
+def test_neighbours_do_not_overlap():
+    """Arrays that touch, an empty one, and a gradient whose gaps hold the parameter are all apart."""
+    _overlapping("sgd_step", 0, 8, 16)()
+    _overlapping("adam_step", 24, 16, 8, 0)()
+    _overlapping("adam_step", 0, 0, 0, 0, size=0)()
+    flat = f(64)
+    p, g = flat[1:8], flat[::9][:7]
+    ops.sgd_step(p, g, None, 0.25, 0.0, False, 0.0)
+    np.testing.assert_array_equal(p, np.full(7, 0.75, np.float32))
+    np.testing.assert_array_equal(g, 1)
+
+
+@MACHINES
+def test_a_refused_overlap_changes_nothing():
+    flat = np.arange(40, dtype=np.float32)
+    with pytest.raises(ValueError, match="overlap"):
+        ops.sgd_step(flat[1:33], flat[:32], None, 0.5, 0.0, False, 0.0)
+    np.testing.assert_array_equal(flat, np.arange(40))

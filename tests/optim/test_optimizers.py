@@ -321,6 +321,14 @@ def _broken(change):
     return state
 
 
+def _velocity(value):
+    return _broken(lambda s: s["buffers"]["velocity"].__setitem__(3, value))
+
+
+def _options(**changed):
+    return _broken(lambda s: s["options"].update(changed))
+
+
 @pytest.mark.parametrize(
     ("state", "message"),
     [
@@ -333,15 +341,103 @@ def _broken(change):
         ),
         (_broken(lambda s: s["options"].update(lr=-1.0)), "SGD: lr must be finite and at least 0, got -1.0"),
         (_broken(lambda s: s.pop("steps")), "the state is of 'SGD', with"),
+        (_broken(lambda s: s.update(steps=[1, 2, -5, 1])), r"steps\[2\] must be at least 0, got -5"),
+        (_broken(lambda s: s.update(steps=[1, 2.0, 5, 1])), r"steps\[1\] must be an int, got 2.0"),
+        (_broken(lambda s: s.update(steps=[True] * 4)), r"steps\[0\] must be an int, got True"),
+        (_broken(lambda s: s.update(steps=4)), "the state is not of 4 parameters"),
+        (_broken(lambda s: s.update(options=["lr"])), r"expected options \['lr'"),
+        (_options(momentum=5), "SGD: momentum must be at least 0 and less than 1, got 5"),
+        (_options(momentum="0.9"), "SGD: momentum must be a number, got '0.9'"),
+        (_options(momentum=0.0), r"momentum 0.0 does not go with the buffers \['velocity'\]"),
+        (_options(momentum=0.0, nesterov=True), "SGD: nesterov=True needs a momentum above 0"),
+        (_options(nesterov=1), "SGD: nesterov must be True or False, got 1"),
+        (_options(weight_decay=np.nan), "SGD: weight_decay must be finite and at least 0, got nan"),
+        (_velocity(np.ones((2, 1, 3)) * 1j), r"velocity\[3\] is complex128, expected float64"),
+        (_velocity(np.full((2, 1, 3), "a")), r"velocity\[3\] is <U1, expected float64"),
+        (_velocity(np.full((2, 1, 3), None)), r"velocity\[3\] is object, expected float64"),
+        ([], "the state must be a dict, got list"),
     ],
 )
 def test_states_that_do_not_fit_change_nothing(state, message):
-    optimizer = optim.SGD(parameters(), 0.2, momentum=0.9)
-    with pytest.raises(ValueError, match=message):
+    optimizer = optim.SGD(parameters(), 0.2, momentum=0.8)
+    with pytest.raises((TypeError, ValueError), match=message):
         optimizer.load_state_dict(state)
     after = optimizer.state_dict()
-    assert after["options"]["lr"] == 0.2
+    assert after["options"] == {"lr": 0.2, "momentum": 0.8, "nesterov": False, "weight_decay": 0.0}
     assert after["steps"] == [0, 0, 0, 0]
+    assert not any(a.any() for a in after["buffers"]["velocity"])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda s: s["options"].update(betas=(0.9, 1.0)), r"AdamW: betas\[1\] must be at least 0 and less"),
+        (lambda s: s["options"].update(betas=0.9), "AdamW: betas must be a pair, got 0.9"),
+        (lambda s: s["options"].update(eps=-1.0), "AdamW: eps must be finite and at least 0"),
+        (lambda s: s["options"].update(lr="fast"), "AdamW: lr must be a number, got 'fast'"),
+        (lambda s: s["buffers"]["square"][1].fill(-1), r"square\[1\] is a mean of squares but has negative"),
+        (
+            lambda s: s["buffers"]["mean"].__setitem__(1, np.full(5, 1e300)),
+            r"mean\[1\] has numbers too large",
+        ),
+    ],
+)
+def test_states_of_adam_that_do_not_fit_change_nothing(change, message):
+    optimizer = optim.AdamW(parameters(np.float32), 0.2)
+    before, state = optimizer.state_dict(), optimizer.state_dict()
+    state["steps"] = [3, 3, 3, 3]
+    state["buffers"]["mean"][0][:] = 1
+    change(state)
+    with pytest.raises((TypeError, ValueError), match=message):
+        optimizer.load_state_dict(state)
+    after = optimizer.state_dict()
+    assert after["options"] == before["options"]
+    assert after["steps"] == [0, 0, 0, 0]
+    assert not any(a.any() for each in after["buffers"].values() for a in each)
+
+
+def test_a_momentum_needs_a_velocity_in_the_state():
+    optimizer = optim.SGD(parameters(), 0.1)
+    state = optimizer.state_dict()
+    state["options"]["momentum"] = 0.5
+    with pytest.raises(ValueError, match=r"momentum 0.5 does not go with the buffers \[\]"):
+        optimizer.load_state_dict(state)
+    assert optimizer.momentum == 0
+
+
+def test_a_state_may_come_as_lists_and_of_another_precision():
+    """As JSON gives it back, say; and a float64 state, or one with NaN, goes into float32 parameters."""
+    optimizer = optim.Adam(parameters(np.float32))
+    state = optim.Adam(parameters(), betas=(0.5, 0.6)).state_dict()
+    state["options"]["betas"] = [0.5, 0.6]
+    state["steps"] = np.arange(4)
+    state["buffers"]["mean"][1] = [0.1, 1, np.nan, np.inf, 2]
+    optimizer.load_state_dict(state)
+    assert optimizer.betas == (0.5, 0.6)
+    after = optimizer.state_dict()
+    assert after["steps"] == [0, 1, 2, 3]
+    assert after["buffers"]["mean"][1].dtype == np.float32
+    np.testing.assert_array_equal(after["buffers"]["mean"][1], np.float32([0.1, 1, np.nan, np.inf, 2]))
+
+
+def test_an_option_that_refuses_leaves_the_others():
+    class Own(optim.Optimizer):
+        options = ("lr", "even")
+        even = property(lambda self: self._even)
+
+        @even.setter
+        def even(self, value):
+            if value % 2:
+                raise RuntimeError("odd")
+            self._even = value
+
+    optimizer = Own(parameters(), 0.1, ())
+    optimizer.even = 2
+    state = optimizer.state_dict()
+    state["options"] = {"lr": 0.7, "even": 3}
+    with pytest.raises(RuntimeError, match="odd"):
+        optimizer.load_state_dict(state)
+    assert (optimizer.lr, optimizer.even) == (0.1, 2)
 
 
 # refusals ---------------------------------------------------------------------------------------------

@@ -103,6 +103,7 @@ def test_early_stopping_serves_twice():
         ({"patience": 0}, "patience is 0, expected at least 1"),
         ({"min_delta": -1.0}, "min_delta is -1.0"),
         ({"min_delta": NAN}, "min_delta is nan"),
+        ({"min_delta": float("inf")}, "min_delta is inf"),
         ({"mode": "up"}, "mode is 'up'"),
         ({"monitor": "odd"}, "'odd' should rise or fall is not known"),
     ],
@@ -110,6 +111,17 @@ def test_early_stopping_serves_twice():
 def test_early_stopping_refuses(options, message):
     with pytest.raises(ValueError, match=message):
         train.EarlyStopping(**options)
+
+
+@pytest.mark.parametrize("patience", [1.5, 2.0, True, "3", None])
+def test_early_stopping_counts_whole_epochs(patience):
+    with pytest.raises(TypeError, match="EarlyStopping: patience must be an int, got "):
+        train.EarlyStopping(patience=patience)
+
+
+def test_a_monitor_is_a_name():
+    with pytest.raises(TypeError, match="monitor must be the name of a measure, got 5"):
+        train.EarlyStopping(5)
 
 
 @pytest.mark.parametrize("callback", [train.EarlyStopping(), train.Checkpoint("unused", save_best_only=True)])
@@ -132,6 +144,21 @@ def test_checkpoint_best_only(tmp_path):
     path = tmp_path / "net.safetensors"
     fit([3, 2, 4, NAN], train.Checkpoint(path, save_best_only=True))
     assert weight(lm.load(path)) == 2
+
+
+@pytest.mark.parametrize(
+    "path", ["{val_loss}.st", "{}.st", "{epoch:q}.st", "{epoch.x}", "{epoch[0]}", "{.st"]
+)
+def test_checkpoint_refuses_other_fields(path):
+    with pytest.raises(
+        ValueError, match=r"Checkpoint: path '.*' cannot be filled in .* only field is {epoch}"
+    ):
+        train.Checkpoint(path)
+
+
+def test_checkpoint_takes_braces_and_bytes(tmp_path):
+    fit([1], train.Checkpoint(bytes(tmp_path / "{{net}}-{epoch}")))
+    assert [p.name for p in tmp_path.iterdir()] == ["{net}-1"]
 
 
 def test_checkpoint_cut_off_keeps_the_former(tmp_path, monkeypatch):

@@ -177,6 +177,9 @@ def test_evaluate_uses_no_gradient_and_evaluation_mode():
         ({"loss": lambda p, t: 1.0}, TypeError, "loss must return a lamina Tensor, got float"),
         ({"x": X[:, :3]}, ValueError, "Linear"),
         ({"x": X.astype(object)}, TypeError, "object"),
+        ({"x": np.ma.masked_array(X)}, TypeError, "fit: x is a masked array, whose mask would be lost"),
+        ({"y": np.ma.masked_array(LABELS)}, TypeError, "fit: y is a masked array, whose mask would be lost"),
+        ({"validation": (np.ma.masked_array(X), LABELS)}, TypeError, "fit: validation: x is a masked array"),
     ],
 )
 def test_bad_input(options, error, message):

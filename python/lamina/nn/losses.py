@@ -6,7 +6,7 @@ import numpy as np
 
 from lamina import ops
 from lamina.autograd import Tensor, apply, record
-from lamina.nn._cast import floating
+from lamina.nn._cast import floating, refuse_mask
 from lamina.nn.module import Array, Module
 from lamina.ops import _check as check
 
@@ -33,6 +33,7 @@ class _Loss(Module):
         """The target as a tensor of x's shape and, where it is an array, dtype."""
         name = type(self).__name__
         if not isinstance(target, Tensor):
+            refuse_mask(name, "target", target)
             array = np.asarray(target)
             if array.dtype.kind not in "fiub":
                 raise TypeError(f"{name}: target must be an array of numbers, got {array.dtype}")
@@ -51,6 +52,7 @@ class CrossEntropyLoss(_Loss):
     def forward(self, x: Tensor, target: Any) -> Tensor:
         """x (..., C), target (...) -> one number, or (...) with reduction "none"."""
         x = floating(x)
+        refuse_mask("CrossEntropyLoss", "target", target)
         labels = target.data if isinstance(target, Tensor) else np.asarray(target)
         losses = apply(_cross_entropy, ops.softmax_cross_entropy_backward, x, labels=labels)
         return self._reduce(losses)
@@ -82,8 +84,8 @@ def _mean_squared_error_backward(dy: Array, ctx: Any, needs_dtarget: bool) -> An
 class BCEWithLogitsLoss(_Loss):
     """-t log sigmoid(x) - (1 - t) log(1 - sigmoid(x)), for logits x and targets t in [0, 1] of one shape.
 
-    Computed as max(x, 0) - x t + log(1 + exp(-|x|)), which does not overflow. ValueError for targets outside
-    [0, 1] or of another shape.
+    Computed as |x| (1 - t if x > 0 else t) + log(1 + exp(-|x|)), which does not overflow and is 0 for an
+    infinite logit on the side of its target. ValueError for targets outside [0, 1] or of another shape.
     """
 
     def forward(self, x: Tensor, target: Any) -> Tensor:
@@ -96,7 +98,10 @@ class BCEWithLogitsLoss(_Loss):
 
 
 def _binary_cross_entropy(x: Array, t: Array) -> tuple[Array, Any]:
-    return np.maximum(x, 0) - x * t + np.log1p(np.exp(-np.abs(x))), (x, t)
+    size = np.abs(x)
+    wrong = np.where(x > 0, 1 - t, t)  # the share of the target that x speaks against
+    cost = np.multiply(size, wrong, out=np.zeros_like(x), where=wrong != 0)  # 0, where it would be inf 0
+    return cost + np.log1p(np.exp(-size)), (x, t)
 
 
 def _binary_cross_entropy_backward(dy: Array, ctx: Any) -> Array:

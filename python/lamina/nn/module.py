@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lamina.autograd import Tensor, no_grad
+from lamina.nn._cast import refuse_mask
 from lamina.nn._errors import name_layer
 from lamina.nn._repr import represent
 from lamina.nn.summary import Summary, summarize, watchers
@@ -120,6 +121,7 @@ class Module:
 
     def register_buffer(self, name: str, array: npt.ArrayLike) -> None:
         """Keep an array that is saved with the module but not learned, as the attribute `name`."""
+        refuse_mask("register_buffer", name, array)
         setattr(self, name, np.array(array))
         if name not in self._buffer_names:
             self._buffer_names = (*self._buffer_names, name)
@@ -176,9 +178,11 @@ class Module:
         """Copy arrays into the parameters and buffers of those names, in their dtype.
 
         Raises ValueError that lists every shape that differs and, if strict, every name that is missing or
-        unknown; nothing is copied then.
+        unknown, and TypeError for a masked array; nothing is copied then.
         """
         own = self._state()
+        for name, value in state.items():
+            refuse_mask(f"load_state_dict of {type(self).__name__}", name, value)
         given = {name: np.asarray(value) for name, value in state.items()}
         problems = []
         if strict:
@@ -200,8 +204,9 @@ class Module:
         """Run the module on all of x, batch by batch, in evaluation mode and without gradients.
 
         x (N, ...) -> an array (N, ...). batch_size: samples at a time (default: at most 256, fewer where
-        samples are large). The mode of every module is put back afterwards.
+        samples are large). The mode of every module is put back afterwards. TypeError for a masked array.
         """
+        refuse_mask("predict", "x", x)
         array = x.data if isinstance(x, Tensor) else np.asarray(x)
         if array.ndim == 0:
             raise ValueError("predict: x must have a batch axis, got a single number")

@@ -1,6 +1,9 @@
 """One step of an optimiser on parameter memory, in place. Parameter, gradient and state have one shape."""
 
+from itertools import combinations
 from typing import Any
+
+import numpy as np
 
 from lamina.config import backend
 from lamina.ops import _check as check
@@ -10,8 +13,9 @@ def sgd_step(p: Any, g: Any, v: Any, lr: float, momentum: float, nesterov: bool,
     """Stochastic gradient descent: g' = g + weight_decay p; v = momentum v + g'; p -= lr v.
 
     With nesterov, p -= lr (g' + momentum v) (Sutskever et al. 2013). v is None exactly where momentum is 0.
-    p and v change, g does not. Raises ValueError for shapes or values that do not fit and for p or v that
-    cannot be written in place, TypeError for other than float32 or float64 arrays of one dtype.
+    p and v change, g does not. Raises ValueError for shapes or values that do not fit, for p or v that cannot
+    be written in place and for arrays that overlap, TypeError for other than float32 or float64 arrays of
+    one dtype.
     """
     lr = check.number("sgd_step", "lr", lr)
     momentum = check.number("sgd_step", "momentum", momentum)
@@ -66,4 +70,15 @@ def _prepare(op: str, g: Any, **written: Any) -> list[check.Array]:
     arrays = check.floats(op, **dict([p]), g=g, **dict(state))
     for name, value in zip([p[0], "g", *(name for name, _ in state)], arrays, strict=True):
         check.shape(op, name, value, arrays[0].shape, "that of p")
+    _apart(op, p=p[1], g=g, **dict(state))
     return [value.reshape(-1) for value in arrays]
+
+
+def _apart(op: str, **arrays: Any) -> None:
+    """No two arrays may share memory: a write to one would change what is still to be read of the other."""
+    for (a, x), (b, y) in combinations(arrays.items(), 2):
+        # Bounds first: they cost a fraction of a microsecond, and settle it wherever arrays are apart.
+        if np.may_share_memory(x, y) and np.shares_memory(x, y):
+            raise ValueError(
+                f"{op}: {a} and {b} overlap in memory; give each an array of its own, e.g. {b}.copy()"
+            )

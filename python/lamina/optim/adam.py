@@ -1,6 +1,7 @@
 """Adam and AdamW."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from lamina import ops
 from lamina.autograd import Tensor
@@ -15,6 +16,9 @@ class Adam(Optimizer):
     """
 
     options = ("lr", "betas", "eps", "weight_decay")
+    betas: tuple[float, float]
+    eps: float
+    weight_decay: float
     _decoupled = False
 
     def __init__(
@@ -26,14 +30,22 @@ class Adam(Optimizer):
         eps: float = 1e-8,
         weight_decay: float = 0.0,
     ) -> None:
-        name = type(self).__name__
+        own = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay}
+        self._set_options(self._checked_options(own))
+        super().__init__(params, lr, ("mean", "square"))
+
+    def _checked_options(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        name, betas = type(self).__name__, options["betas"]
         if not isinstance(betas, (tuple, list)) or len(betas) != 2:
             raise ValueError(f"{name}: betas must be a pair, got {betas!r}")
-        beta1, beta2 = (check.number(name, f"betas[{i}]", beta, below=1) for i, beta in enumerate(betas))
-        self.betas = beta1, beta2
-        self.eps = check.number(name, "eps", eps)
-        self.weight_decay = check.number(name, "weight_decay", weight_decay)
-        super().__init__(params, lr, ("mean", "square"))
+        found = {key: check.number(name, key, options[key]) for key in ("lr", "eps", "weight_decay")}
+        pair = tuple(check.number(name, f"betas[{i}]", beta, below=1) for i, beta in enumerate(betas))
+        return {**options, **found, "betas": pair}
+
+    def _check_together(self, name: str, options: dict[str, Any], buffers: dict[str, list[Array]]) -> None:
+        for i, square in enumerate(buffers["square"]):
+            if (square < 0).any():
+                raise ValueError(f"{name}: square[{i}] is a mean of squares but has negative numbers")
 
     def update(self, p: Array, g: Array, state: dict[str, Array], step: int) -> None:
         """One step on a stretch of memory."""

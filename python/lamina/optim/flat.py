@@ -24,7 +24,8 @@ class FlatParameters:
 
     def __init__(self, parameters: Sequence[Tensor]) -> None:
         self.parameters = list(parameters)
-        dtype = self.parameters[0].dtype
+        # NumPy's own object: that of an unpickled parameter is only equal to it, which slows every op down.
+        dtype = np.dtype(self.parameters[0].dtype.type)
         step = _ALIGNMENT // dtype.itemsize
         self.places: list[slice] = []
         size = 0
@@ -42,14 +43,23 @@ class FlatParameters:
         """`flat`, a buffer of the same layout, as one array per parameter."""
         return [flat[at].reshape(p.shape) for at, p in zip(self.places, self.parameters, strict=True)]
 
-    def _adopt(self, i: int) -> None:
-        """Make parameter i a view of this buffer, with the value that it has now."""
-        p, data, grad = self.parameters[i], self._data_views[i], self._grad_views[i]
+    def check_fit(self) -> None:
+        """ValueError if a parameter has changed its shape or dtype since the buffers were made."""
+        for i in range(len(self.parameters)):
+            self._check_fit(i)
+
+    def _check_fit(self, i: int) -> None:
+        p, data = self.parameters[i], self._data_views[i]
         if p.shape != data.shape or p.dtype != data.dtype:
             raise ValueError(
                 f"the optimiser was made for a parameter of shape {data.shape} and dtype {data.dtype}, which "
                 f"now has shape {p.shape} and dtype {p.dtype}; make a new optimiser"
             )
+
+    def _adopt(self, i: int) -> None:
+        """Make parameter i a view of this buffer, with the value that it has now."""
+        self._check_fit(i)
+        p, data, grad = self.parameters[i], self._data_views[i], self._grad_views[i]
         np.copyto(data, p.data)
         p.data = data
         p._grad_view = grad

@@ -1,6 +1,7 @@
 """Stochastic gradient descent."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from lamina import ops
 from lamina.autograd import Tensor
@@ -16,6 +17,9 @@ class SGD(Optimizer):
     """
 
     options = ("lr", "momentum", "nesterov", "weight_decay")
+    momentum: float
+    nesterov: bool
+    weight_decay: float
 
     def __init__(
         self,
@@ -26,12 +30,25 @@ class SGD(Optimizer):
         nesterov: bool = False,
         weight_decay: float = 0.0,
     ) -> None:
-        self.momentum = check.number("SGD", "momentum", momentum, below=1)
-        self.nesterov = check.flag("SGD", "nesterov", nesterov)
-        self.weight_decay = check.number("SGD", "weight_decay", weight_decay)
-        if nesterov and momentum == 0:
-            raise ValueError("SGD: nesterov=True needs a momentum above 0")
+        own = {"lr": lr, "momentum": momentum, "nesterov": nesterov, "weight_decay": weight_decay}
+        self._set_options(self._checked_options(own))
         super().__init__(params, lr, ("velocity",) if momentum else ())
+
+    def _checked_options(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        found = {
+            "lr": check.number("SGD", "lr", options["lr"]),
+            "momentum": check.number("SGD", "momentum", options["momentum"], below=1),
+            "nesterov": check.flag("SGD", "nesterov", options["nesterov"]),
+            "weight_decay": check.number("SGD", "weight_decay", options["weight_decay"]),
+        }
+        if found["nesterov"] and found["momentum"] == 0:
+            raise ValueError("SGD: nesterov=True needs a momentum above 0")
+        return {**options, **found}
+
+    def _check_together(self, name: str, options: dict[str, Any], buffers: dict[str, list[Array]]) -> None:
+        momentum = options["momentum"]
+        if (momentum > 0) != ("velocity" in buffers):
+            raise ValueError(f"{name}: momentum {momentum} does not go with the buffers {sorted(buffers)}")
 
     def update(self, p: Array, g: Array, state: dict[str, Array], step: int) -> None:
         """One step on a stretch of memory."""

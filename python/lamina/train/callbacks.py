@@ -44,6 +44,10 @@ class Run:
 class Callback:
     """Base class: override what you need. All methods get the `Run`."""
 
+    def _watched(self) -> str | None:
+        """The measure that must be in `run.logs` when an epoch ends, or None."""
+        return None
+
     def on_train_begin(self, run: Run) -> None:
         """Before the first epoch."""
 
@@ -65,7 +69,7 @@ class EarlyStopping(Callback):
 
     Args:
         monitor: the measure (default "val_loss").
-        patience: epochs without improvement that are borne (default 5, at least 1).
+        patience: epochs without improvement that are borne (default 5; an int, at least 1).
         min_delta: the least change that counts as improvement (default 0).
         restore_best: give the model its best weights when training ends, however it ends (default True).
         mode: "min", "max" or "auto" (by the measure's name).
@@ -80,15 +84,21 @@ class EarlyStopping(Callback):
         restore_best: bool = True,
         mode: str = "auto",
     ) -> None:
+        if isinstance(patience, bool) or not isinstance(patience, (int, np.integer)):
+            raise TypeError(f"EarlyStopping: patience must be an int, got {patience!r}")
         if patience < 1:
             raise ValueError(f"EarlyStopping: patience is {patience}, expected at least 1")
-        if not min_delta >= 0:
-            raise ValueError(f"EarlyStopping: min_delta is {min_delta}, expected at least 0")
+        if not 0 <= min_delta < math.inf:
+            raise ValueError(f"EarlyStopping: min_delta is {min_delta}, expected at least 0 and finite")
         self.monitor, self.patience, self.min_delta = monitor, patience, min_delta
         self.restore_best = restore_best
         self._sign = direction(monitor, mode)
         self._best, self._best_epoch, self._waited = math.inf, 0, 0
         self._weights: dict[str, npt.NDArray[Any]] = {}
+
+    def _watched(self) -> str | None:
+        """The measure that is monitored."""
+        return self.monitor
 
     def on_train_begin(self, run: Run) -> None:
         """Forget any former run."""
@@ -126,7 +136,7 @@ class Checkpoint(Callback):
     The file is written beside its place and moved there whole, so that a crash leaves the former one.
 
     Args:
-        path: the file; may contain "{epoch}", as in "net-{epoch:03d}.safetensors".
+        path: the file; may contain "{epoch}", as in "net-{epoch:03d}.safetensors", and no other field.
         monitor: the measure for save_best_only (default "val_loss").
         save_best_only: save only when `monitor` is better than ever before (default False).
         mode: "min", "max" or "auto" (by the measure's name).
@@ -140,14 +150,19 @@ class Checkpoint(Callback):
         save_best_only: bool = False,
         mode: str = "auto",
     ) -> None:
-        self.path, self.monitor, self.save_best_only = os.fspath(path), monitor, save_best_only
+        self.path, self.monitor, self.save_best_only = os.fsdecode(path), monitor, save_best_only
+        self._place(1)  # raises for a path that cannot be filled in
         self._sign = direction(monitor, mode) if save_best_only else 1
         self._best = math.inf
+
+    def _watched(self) -> str | None:
+        """The measure that is monitored, with save_best_only."""
+        return self.monitor if self.save_best_only else None
 
     def on_train_begin(self, run: Run) -> None:
         """Make the folder now, so that a wrong path fails before the training, not after an epoch."""
         self._best = math.inf
-        self._target(run).parent.mkdir(parents=True, exist_ok=True)
+        self._place(run.epoch).parent.mkdir(parents=True, exist_ok=True)
 
     def on_epoch_end(self, run: Run) -> None:
         """Save if it is time."""
@@ -157,10 +172,16 @@ class Checkpoint(Callback):
             if not value < self._best:
                 return
             self._best = value
-        io.save(run.model, self._target(run))
+        io.save(run.model, self._place(run.epoch))
 
-    def _target(self, run: Run) -> Path:
-        return Path(self.path.format(epoch=run.epoch))
+    def _place(self, epoch: int) -> Path:
+        try:
+            return Path(self.path.format(epoch=epoch))
+        except (AttributeError, LookupError, TypeError, ValueError) as error:
+            raise ValueError(
+                f"Checkpoint: path {self.path!r} cannot be filled in ({error!r}): the only field is "
+                "{epoch}, as in 'net-{epoch:03d}.safetensors'; for a brace itself write it twice"
+            ) from error
 
 
 class CSVLogger(Callback):

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from lamina.autograd import Tensor, no_grad
 from lamina.nn import Module
+from lamina.train.checks import check_loss, check_model
 from lamina.train.metrics import Metric, resolve
 from lamina.train.samples import Samples, check_batch_size
 
@@ -61,9 +62,13 @@ def evaluate(
         {"loss": ..., "accuracy": ..., ...}.
 
     Raises:
+        TypeError: options of the wrong kind, a class where an instance is due, masked arrays.
         ValueError: no samples, lengths that differ, nothing to compute.
     """
     check_batch_size("evaluate", batch_size)
+    check_model("evaluate", model)
+    if loss is not None:
+        check_loss("evaluate", loss)
     named = resolve(metrics)
     if loss is None and not named:
         raise ValueError("evaluate: give loss=, metrics= or both")

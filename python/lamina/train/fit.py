@@ -13,6 +13,7 @@ import numpy.typing as npt
 from lamina import config
 from lamina.nn import Module
 from lamina.train.callbacks import Callback, Run
+from lamina.train.checks import check_loss, check_model, check_optimizer, check_watched, checked_callbacks
 from lamina.train.diagnosis import Diverged, diagnose
 from lamina.train.evaluate import Averages, Loss, evaluate_samples, modes_kept, scalar
 from lamina.train.history import History
@@ -44,7 +45,8 @@ def fit(
             batch at a time is read. y is x for an autoencoder.
         loss: called with the prediction (Tensor) and the batch of targets (ndarray), returns a Tensor of
             one number, the mean over the batch: a loss of `nn`, or any function.
-        optimizer: made with the model's parameters, as `optim.Adam(model.parameters(), 1e-3)`.
+        optimizer: made with the model's parameters, as `optim.Adam(model.parameters(), 1e-3)`; those that it
+            was not given stay as they are.
         epochs: passes over the data.
         batch_size: samples a step; the last batch of an epoch may be smaller, none is dropped.
         validation: (x, y), or the share of samples drawn at random (by `seed`) to validate with.
@@ -59,11 +61,17 @@ def fit(
         The history. Ctrl-C ends the run cleanly: the history has the whole epochs until then.
 
     Raises:
-        ValueError: no samples, lengths that differ, options out of range.
+        TypeError: options of the wrong kind, a class where an instance is due, masked arrays.
+        ValueError: no samples, lengths that differ, options out of range, an optimiser with no parameter of
+            this model, a callback that monitors what will not be measured.
         Diverged: the loss became NaN or infinite. The message says why as far as it can be known;
             its attribute `history` has the whole epochs until then.
     """
     _check_options(epochs, batch_size, verbose)
+    check_model("fit", model)
+    check_loss("fit", loss)
+    check_optimizer(optimizer, model, loss)
+    callbacks = checked_callbacks(callbacks)
     named = resolve(metrics)
     rng = config.rng() if seed is None else np.random.default_rng(seed)
     samples, held_out = Samples(x, y, who="fit"), None
@@ -71,6 +79,7 @@ def fit(
         samples, held_out = samples.split(validation, rng, "fit")
     elif validation is not None:
         held_out = _validation_pair(validation)
+    check_watched(callbacks, ["loss", *named], validated=held_out is not None)
 
     run = Run(model, optimizer, epochs)
     progress = Progress(epochs, len(samples), int(verbose))

@@ -80,8 +80,10 @@ class History(dict[str, list[float]]):
         return figure
 
 
-def direction(monitor: str, mode: str) -> int:
+def direction(monitor: object, mode: str) -> int:
     """1 if smaller is better, -1 if greater is: what to multiply values by before comparing."""
+    if not isinstance(monitor, str):
+        raise TypeError(f"monitor must be the name of a measure, got {monitor!r}")
     if mode in ("min", "max"):
         return 1 if mode == "min" else -1
     if mode != "auto":

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from lamina.nn._cast import refuse_mask
+
 Metric = Callable[[npt.NDArray[Any], npt.NDArray[Any]], float]
 
 
@@ -99,7 +101,7 @@ def _named(metric: str | Metric) -> tuple[str, Metric]:
 def _classes(
     name: str, y_pred: npt.ArrayLike, y_true: npt.ArrayLike
 ) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-    scores, labels = np.asarray(y_pred), np.asarray(y_true)
+    scores, labels = _plain(name, y_pred, y_true)
     if scores.ndim != labels.ndim + 1 or scores.shape[:-1] != labels.shape:
         raise ValueError(
             f"{name}: y_pred has shape {scores.shape} and y_true {labels.shape}; "
@@ -118,11 +120,19 @@ def _classes(
 def _same_shape(
     name: str, y_pred: npt.ArrayLike, y_true: npt.ArrayLike
 ) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-    scores, truth = np.asarray(y_pred), np.asarray(y_true)
+    scores, truth = _plain(name, y_pred, y_true)
     if scores.shape != truth.shape:
         raise ValueError(f"{name}: y_pred has shape {scores.shape}, y_true {truth.shape}; expected one shape")
     _not_empty(name, truth)
     return scores, truth
+
+
+def _plain(
+    name: str, y_pred: npt.ArrayLike, y_true: npt.ArrayLike
+) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    refuse_mask(name, "y_pred", y_pred)
+    refuse_mask(name, "y_true", y_true)
+    return np.asarray(y_pred), np.asarray(y_true)
 
 
 def _not_empty(name: str, truth: npt.NDArray[Any]) -> None:

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from lamina.nn._cast import refuse_mask
+
 Rows = slice | npt.NDArray[np.intp]
 
 
@@ -17,6 +19,8 @@ class Samples:
     def __init__(
         self, x: npt.ArrayLike, y: npt.ArrayLike, *, who: str, rows: npt.NDArray[np.intp] | None = None
     ) -> None:
+        refuse_mask(who, "x", x)
+        refuse_mask(who, "y", y)
         self.x = np.asarray(x)  # a memory map stays one: asarray makes a view of it
         self.y = self.x if y is x else np.asarray(y)
         self.rows = rows

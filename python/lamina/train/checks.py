@@ -1,0 +1,85 @@
+"""What `fit` and `evaluate` are given, checked before anything is computed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from lamina.nn import Module
+from lamina.optim import Optimizer
+from lamina.train.callbacks import Callback, Checkpoint, CSVLogger, EarlyStopping
+from lamina.train.history import check_monitor
+
+# What happens there when an epoch ends adds no measures to `run.logs`.
+_ADD_NOTHING = [cls.on_epoch_end for cls in (Callback, Checkpoint, CSVLogger, EarlyStopping)]
+
+
+def check_model(who: str, model: object) -> None:
+    """Raise TypeError unless `model` is a module."""
+    if not isinstance(model, Module):
+        raise TypeError(f"{who}: model must be a lamina.nn.Module, got {_shown(model)}")
+
+
+def check_loss(who: str, loss: object) -> None:
+    """Raise TypeError unless `loss` can be called with a prediction and a target."""
+    if isinstance(loss, type) or not callable(loss):
+        raise TypeError(
+            f"{who}: loss must be a function of prediction and target, as nn.MSELoss() is, got {_shown(loss)}"
+        )
+
+
+def check_optimizer(optimizer: Any, model: Module, loss: Any) -> None:
+    """Raise TypeError unless it is an optimiser, ValueError if none of its parameters are trained here.
+
+    Some of the model's parameters will do: the others are frozen. A loss may have parameters of its own.
+    """
+    step, zero_grad = getattr(optimizer, "step", None), getattr(optimizer, "zero_grad", None)
+    if isinstance(optimizer, type) or not (callable(step) and callable(zero_grad)):
+        raise TypeError(
+            "fit: optimizer must be an optimiser, such as optim.Adam(model.parameters(), 1e-3), "
+            f"got {_shown(optimizer)}"
+        )
+    if not isinstance(optimizer, Optimizer):
+        return  # one of your own, which need not say what it changes
+    own = {id(p) for part in (model, loss) if isinstance(part, Module) for p in part.parameters()}
+    if not any(id(p) in own for p in optimizer.parameters):
+        raise ValueError(
+            "fit: none of the optimiser's parameters are the model's, so nothing would be trained; make the "
+            f"optimiser with this model, as optim.{type(optimizer).__name__}(model.parameters(), ...)"
+        )
+
+
+def checked_callbacks(callbacks: object) -> list[Callback]:
+    """The callbacks as a list; TypeError unless all are instances of `Callback`."""
+    if isinstance(callbacks, (Callback, type)) or not isinstance(callbacks, Iterable):
+        raise TypeError(f"fit: callbacks must be a sequence, as [EarlyStopping()], got {_shown(callbacks)}")
+    found = list(callbacks)
+    for i, callback in enumerate(found):
+        if not isinstance(callback, Callback):
+            raise TypeError(
+                f"fit: callbacks[{i}] must be an instance of lamina.train.Callback, got {_shown(callback)}"
+            )
+    return found
+
+
+def check_watched(callbacks: Sequence[Callback], measures: Sequence[str], *, validated: bool) -> None:
+    """Raise ValueError if a callback monitors what no epoch will measure.
+
+    `measures` are those of the training data. After a callback that may add its own to `run.logs`, the rest
+    can only be checked when an epoch ends.
+    """
+    names = dict.fromkeys([*measures, *(f"val_{name}" for name in measures if validated)])
+    for callback in callbacks:
+        # A function that was set on the instance, as LambdaCallback does, is no method and has no __func__.
+        if getattr(callback.on_epoch_end, "__func__", None) not in _ADD_NOTHING:
+            return
+        watched = callback._watched()
+        if watched is not None:
+            check_monitor(type(callback).__name__, watched, names)
+
+
+def _shown(value: object) -> str:
+    """What a value is, as messages say it."""
+    if isinstance(value, type):
+        return f"the class {value.__name__}: make an instance, {value.__name__}(...)"
+    return "None" if value is None else type(value).__name__
