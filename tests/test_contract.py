@@ -61,7 +61,7 @@ compiled = pytest.mark.skipif(
 
 
 def test_the_stub_has_kernels():
-    assert len(KERNELS) == 33
+    assert len(KERNELS) == 32
     assert "set_num_threads" in MACHINE
 
 
@@ -98,7 +98,7 @@ _POOL = (2, 2), (2, 2), (0, 0, 0, 0)  # kernel_size, stride, padding
 _LABELS = np.array([0, 4, 2])
 _STATE = {"x": _f(2, 5), "h": _f(2, 3), "c": _f(2, 3), "w_ih": _f(12, 5), "w_hh": _f(12, 3)}
 _RNN = {"x": _f(2, 5), "h": _f(2, 3), "w_ih": _f(3, 5), "w_hh": _f(3, 3)}
-_OFFSET = np.array([0, 2, 4, 5])
+_PACKED = np.array([3, 0, 1, 4, 2]), np.array([0, 2, 4, 5])  # source, offset
 _ADAM = (0.1, 0.9, 0.99, 1e-8, 0.1, True, 1)
 
 CALLS = {
@@ -115,16 +115,14 @@ CALLS = {
     "lstm_cell_backward": [_f(2, 3), _f(2, 3), *_STATE.values(), _f(2, 3), _f(2, 12)],
     "rnn_cell": [*_RNN.values(), _f(3)],
     "rnn_cell_backward": [_f(2, 3), *_RNN.values(), _f(2, 3)],
-    "sequence": ["lstm", _f(5, 5), _OFFSET, _f(2, 3), _f(2, 3), _f(12, 5), _f(12, 3), _f(12)],
+    "sequence": ["lstm", _f(6, 5), *_PACKED, _f(2, 3), _f(2, 3), _f(12, 5), _f(12, 3), _f(12)],
     "sequence_backward": [
         "lstm",
-        _f(5, 3),
-        _f(2, 3),
-        _f(2, 3),
-        *(_f(5, 5), _OFFSET, _f(2, 3), _f(2, 3), _f(12, 5), _f(12, 3), _f(12)),
-        *(_f(5, 3), _f(5, 3), _f(5, 12)),
+        *(_f(6, 3), _f(2, 3), _f(2, 3)),
+        *_PACKED,
+        *(_f(2, 3), _f(12, 5), _f(12, 3)),
+        *(_f(6, 3), _f(5, 16), _f(5, 3), _f(5, 12)),
     ],
-    "take_rows": [_f(4, 3), np.array([2, -1, 0, 2, 3])],
     "relu": [_f(7)],
     "relu_backward": [_f(7), _f(7)],
     "sigmoid": [_f(7)],

@@ -15,21 +15,27 @@ enum class Cell { rnn_tanh, rnn_relu, gru, lstm };
 constexpr Index gate_count(Cell cell) { return cell == Cell::lstm ? 4 : cell == Cell::gru ? 3 : 1; }
 constexpr Index bias_count(Cell cell) { return cell == Cell::gru ? 4 : gate_count(cell); }
 
-// N sequences packed by time: step s has the rows [offset[s], offset[s + 1]), one of each sequence that is so long.
+// N sequences packed by time: step s has the packed rows [offset[s], offset[s + 1]), one of each sequence that is so
+// long; packed row p stands for row source[p] of R.
 struct SequenceShape {
-  Index N, D, H, steps;
-  const Index* offset;
+  Index N, D, H, R, steps;
+  const Index *offset, *source;
   Index rows(Index step) const { return offset[step + 1] - offset[step]; }
   Index total() const { return offset[steps]; }
 };
+// Elements from row to row of xh: n rounded up to an odd number of 64-byte lines.
+constexpr Index padded_row(Index n, Index itemsize) {
+  const Index lines = (n * itemsize + 63) / 64;
+  return (lines | 1) * 64 / itemsize;
+}
 template <class T>
 struct Sequence {
   const T *x, *h0, *c0, *w_ih, *w_hh, *b;
-  T *gates, *h, *c, *m;  // made forward, read backward; c: LSTM alone, m: GRU alone
+  T *y, *xh, *gates, *c, *m;  // made forward, read backward; c: LSTM alone, m: GRU alone
 };
 template <class T>
 struct SequenceGradient {
-  const T *dh, *dh_last, *dc_last;
+  const T *dy, *dh_last, *dc_last;
   T *dx, *dh0, *dc0, *dw_ih, *dw_hh, *db;
 };
 
@@ -61,7 +67,6 @@ struct Kernels {
 
   void (*sequence)(Cell, const SequenceShape&, const Sequence<T>&);
   void (*sequence_backward)(Cell, const SequenceShape&, const Sequence<T>&, const SequenceGradient<T>&);
-  void (*take_rows)(Index rows, Index columns, const T* x, const std::int64_t* index, T* out);
 
   void (*relu)(Index n, const T* x, T* y);
   void (*relu_backward)(Index n, const T* dy, const T* y, T* dx);

@@ -38,7 +38,6 @@ constexpr Kernels<T> make_kernels() {
       .rnn_cell_backward = &lamina::rnn_cell_backward<T>,
       .sequence = &lamina::sequence<T>,
       .sequence_backward = &lamina::sequence_backward<T>,
-      .take_rows = &lamina::take_rows<T>,
       .relu = &lamina::relu<T>,
       .relu_backward = &lamina::relu_backward<T>,
       .sigmoid = &lamina::sigmoid<T>,

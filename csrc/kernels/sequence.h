@@ -1,16 +1,17 @@
 // Whole sequences through one recurrent layer in one direction, forward and backward.
 //
-// Rows come packed by time: step s holds rows(s) sequences, the longest first, so that rows(s) never grows, and a
-// padded step does not exist. Packed arrays have one row a sequence and step: x (P,D), gates (P,GH), h and c (P,H).
+// x and y are (R,D) and (R,H), one row a sequence and step. Inside, rows are packed by time: step s holds rows(s)
+// sequences, the longest first, so that rows(s) never grows and a padded step does not exist; packed row p stands for
+// row source[p]. Packed arrays: xh (P,K) = [x_s | h_{s-1}], padded; gates (P,GH); c, m (P,H).
 //
-//   a_s = x_s w_ih^T + b + h_{s-1} w_hh^T       one product for all steps, then one a step
+//   a_s = [x_s | h_{s-1}] [w_ih | w_hh]^T + b
 //   RNN   h = tanh(a) or max(a, 0)                                                       rows of w: (h)
 //   LSTM  i, f, o = sigmoid(a), g = tanh(a);  c' = f c + i g;  h = o tanh(c')             rows: i, f, g, o
 //   GRU   r, z = sigmoid(a);  n = tanh(a_n + r m), m = h w_hn^T + b_m;  h' = n + z (h - n)   rows: r, z, n; b also m
 //
-// Saved for backward: the activated gates, c, and m. The parallel axis: sequences. A thread takes its rows through all
+// Saved for backward: xh, the activated gates, c or m. The parallel axis: sequences. A thread takes its rows through all
 // steps without ever waiting for another, and an element's sum is one chain over k whichever rows are beside it, so
-// bits do not depend on the number of threads. After the loop back, the gradients of the weights are one product each.
+// bits do not depend on the number of threads. After the way back, the gradients of the weights are one product.
 #pragma once
 #include "kernels/gemm.h"
 #include "kernels/kernels.h"
@@ -19,10 +20,6 @@
 
 namespace lamina {
 namespace {
-
-// Rows of a thread's own are this much further apart than they are long, or they would collide in the cache.
-template <class T>
-constexpr Index kApart = kLanes<T>;
 
 // Sequences cut into parts of about the same number of steps: part k has rows [begin(k), begin(k + 1)).
 class RowParts {
@@ -48,21 +45,39 @@ class RowParts {
   const SequenceShape& s_;
 };
 
-// w_hh as a step needs it: panels of h (N,H) times w_hh^T, the columns [first, first + columns) of the result.
+// Panels of a product with w^T, or with [w | more]^T: rows [first, first + columns) of w (., D) and more (., H).
 template <class T>
-struct RecurrentPanels {
+struct ForwardPanels {
+  Index columns, depth;
   Buffer packed;
-  RecurrentPanels(const T* w_hh, Index H, Index first, Index columns)
-      : packed(sizeof(T) * static_cast<std::size_t>(panel_count<T>(columns) * kPanel<T> * H)) {
-    pack_b<T>({w_hh + first * H, 1, H}, H, columns, packed.as<T>());
+  ForwardPanels(const T* w, Index D, const T* more, Index H, Index first, Index n)
+      : columns(n),
+        depth(D + H),
+        packed(sizeof(T) * static_cast<std::size_t>(panel_count<T>(n) * kPanel<T> * (D + H))) {
+    parallel_for(panel_count<T>(n), kByte * 4 * sizeof(T) * static_cast<double>(depth * kPanel<T>), [&](Index p) {
+      const Index j = p * kPanel<T>;
+      const int width = panel_width<T>(n, p), some = static_cast<int>(least(n - j, kPanel<T>));
+      T* const to = packed.as<T>() + panel_offset<T>(p, depth);
+      if (D > 0) pack_panel<T>({w + (first + j) * D, 1, D}, D, some, width, to);
+      if (H > 0) pack_panel<T>({more + (first + j) * H, 1, H}, H, some, width, to + D * width);
+    });
   }
 };
-// out (rows, columns) = or += state (rows, depth) times packed panels.
+// Panels of a product with rows [first, first + depth) of w (., columns).
 template <class T>
-void times_panels(const T* state, Index ld, Index rows, Index depth, const T* panels, Index columns, T* out, Index ldo,
-                  const T* bias, bool accumulate) {
-  const GemmSlice<T> slice{panels, {state, ld, 1}, ReadA::kRows, depth};
-  gemm_block(slice, 0, rows, 0, panel_count<T>(columns), columns, out, ldo, bias, accumulate);
+struct BackwardPanels {
+  Index columns, depth;
+  Buffer packed;
+  BackwardPanels(const T* w, Index first, Index n, Index D)
+      : columns(D), depth(n), packed(sizeof(T) * static_cast<std::size_t>(panel_count<T>(D) * kPanel<T> * n)) {
+    pack_b<T>({w + first * D, D, 1}, n, D, packed.as<T>());
+  }
+};
+// out (rows, columns) = or += a (rows, depth) times the panels.
+template <class T, class Panels>
+void times(const T* a, Index lda, Index rows, const Panels& panels, T* out, Index ldo, const T* bias, bool accumulate) {
+  const GemmSlice<T> slice{panels.packed.template as<T>(), {a, lda, 1}, ReadA::kRows, panels.depth};
+  gemm_block(slice, 0, rows, 0, panel_count<T>(panels.columns), panels.columns, out, ldo, bias, accumulate);
 }
 
 // One row of units at one step: what a cell makes of its pre-activations. Never inlined: one body, one rounding.
@@ -138,98 +153,119 @@ __attribute__((noinline)) void activate_backward(Index H, const UnitRow<T>& u, c
   });
 }
 
-// The state before step s, row by row: rows of h (or c) one step earlier, or the initial one.
+// Rows of gradients are this far apart: an odd number of lines, or they would collide in the cache.
 template <class T>
-LAMINA_INLINE const T* before(const SequenceShape& s, Index step, const T* initial, const T* packed) {
+LAMINA_INLINE Index apart(Index n) {
+  return padded_row(n, sizeof(T));
+}
+
+// c one step earlier: the initial one, or that of step - 1.
+template <class T>
+LAMINA_INLINE const T* c_before(const SequenceShape& s, Index step, const T* initial, const T* packed) {
   return step == 0 ? initial : packed + s.offset[step - 1] * s.H;
 }
 
 template <class T, Cell kCell>
 void run_sequence(const SequenceShape& s, const Sequence<T>& q) {
   constexpr Index G = gate_count(kCell);
-  const Index H = s.H, ld = H + kApart<T>, accumulated = kCell == Cell::gru ? 2 * H : G * H;
-  gemm<T>(s.total(), G * H, s.D, {q.x, s.D, 1}, {q.w_ih, 1, s.D}, q.gates, G * H, q.b, false);
-  const RecurrentPanels<T> panels(q.w_hh, H, 0, accumulated);
-  const RecurrentPanels<T> panels_m(q.w_hh, H, accumulated, G * H - accumulated);
-  const RowParts parts(s, 2.0 * static_cast<double>(G * H * H));
-  const double cost = 2.0 * static_cast<double>(G * H * H * s.total()) / static_cast<double>(parts.count);
-  parallel_for_scratch(parts.count, cost, sizeof(T) * static_cast<std::size_t>(s.N * ld), [&](Index part, void* mine) {
+  constexpr bool lstm = kCell == Cell::lstm, gru = kCell == Cell::gru;
+  const Index H = s.H, D = s.D, K = apart<T>(D + H), whole = gru ? 2 * H : G * H;
+  if (s.total() < s.R) fill_zero(q.y, s.R * H);
+  const ForwardPanels<T> both(q.w_ih, D, q.w_hh, H, 0, whole);
+  const ForwardPanels<T> of_x(q.w_ih, D, nullptr, 0, whole, G * H - whole),
+      of_h(nullptr, 0, q.w_hh, H, whole, G * H - whole);
+  const double work = 2.0 * static_cast<double>(G * H * (D + H));
+  const RowParts parts(s, work);
+  parallel_for(parts.count, work * static_cast<double>(s.total()) / static_cast<double>(parts.count), [&](Index part) {
     const Index first = parts.begin(part), end = parts.begin(part + 1);
-    T* const state = static_cast<T*>(mine);
-    for (Index r = first; r < end; ++r) copy(q.h0 + r * H, state + (r - first) * ld, H);
+    for (Index r = first; r < least(end, s.steps > 0 ? s.rows(0) : 0); ++r) copy(q.h0 + r * H, q.xh + r * K + D, H);
     for (Index step = 0; step < s.steps; ++step) {
       const Index rows = least(end, s.rows(step)) - first, at = s.offset[step] + first;
       if (rows <= 0) break;
-      times_panels(state, ld, rows, H, panels.packed.template as<T>(), accumulated, q.gates + at * G * H, G * H,
-                   static_cast<const T*>(nullptr), true);
-      if constexpr (kCell == Cell::gru)
-        times_panels(state, ld, rows, H, panels_m.packed.template as<T>(), H, q.m + at * H, H, q.b + 3 * H, false);
+      const Index going_on = step + 1 < s.steps ? s.rows(step + 1) - first : 0;
+      for (Index p = at; p < at + rows; ++p) {
+        copy(q.x + s.source[p] * D, q.xh + p * K, D);
+        fill_zero(q.xh + p * K + D + H, K - D - H);
+      }
+      T* const gates = q.gates + at * G * H;
+      times(q.xh + at * K, K, rows, both, gates, G * H, q.b, false);
+      if constexpr (gru) {
+        times(q.xh + at * K, K, rows, of_x, gates + whole, G * H, q.b + whole, false);
+        times(q.xh + at * K + D, K, rows, of_h, q.m + at * H, H, q.b + 3 * H, false);
+      }
       for (Index r = 0; r < rows; ++r) {
-        const Index row = at + r;
-        T* const h = q.h + row * H;
-        activate<T, kCell>(H, {q.gates + row * G * H, h, kCell == Cell::lstm ? q.c + row * H : nullptr,
-                               kCell == Cell::gru ? q.m + row * H : nullptr, state + r * ld,
-                               kCell == Cell::lstm ? before(s, step, q.c0, q.c) + (first + r) * H : nullptr});
-        copy(h, state + r * ld, H);
+        const Index p = at + r;
+        T* const h = q.y + s.source[p] * H;
+        activate<T, kCell>(
+            H, {q.gates + p * G * H, h, lstm ? q.c + p * H : nullptr, gru ? q.m + p * H : nullptr, q.xh + p * K + D,
+                lstm ? c_before(s, step, q.c0, static_cast<const T*>(q.c)) + (first + r) * H : nullptr});
+        if (r < going_on) copy(h, q.xh + (s.offset[step + 1] + first + r) * K + D, H);
       }
     }
   });
 }
 
-// h one step earlier for every packed row: where it stands if all sequences are equally long and h0 stands before h.
-template <class T>
-void states_before(const SequenceShape& s, const T* h0, const T* h, T* out) {
-  parallel_for(s.steps, kByte * 2 * sizeof(T) * static_cast<double>(s.N * s.H),
-               [&](Index step) { copy(before(s, step, h0, h), out + s.offset[step] * s.H, s.rows(step) * s.H); });
+// dw = da^T [x | h], db = sums of da.
+template <class T, Cell kCell>
+void weight_gradients(const SequenceShape& s, const Sequence<T>& q, const T* da, Index ld,
+                      const SequenceGradient<T>& d) {
+  constexpr Index G = gate_count(kCell);
+  const Index H = s.H, D = s.D, P = s.total(), K = apart<T>(D + H), whole = kCell == Cell::gru ? 2 * H : G * H;
+  Buffer both(sizeof(T) * static_cast<std::size_t>(whole * (D + H)));
+  gemm<T>(whole, D + H, P, {da, 1, ld}, {q.xh, K, 1}, both.as<T>(), D + H, nullptr, false);
+  for (Index j = 0; j < whole; ++j) {
+    copy(both.as<T>() + j * (D + H), d.dw_ih + j * D, D);
+    copy(both.as<T>() + j * (D + H) + D, d.dw_hh + j * H, H);
+  }
+  if constexpr (kCell == Cell::gru) {
+    gemm<T>(H, D, P, {da + 2 * H, 1, ld}, {q.xh, K, 1}, d.dw_ih + whole * D, D, nullptr, false);
+    gemm<T>(H, H, P, {da + 3 * H, 1, ld}, {q.xh + D, K, 1}, d.dw_hh + whole * H, H, nullptr, false);
+  }
+  sum_rows(P, bias_count(kCell) * H, da, d.db, ld);
 }
 
 template <class T, Cell kCell>
 void run_sequence_backward(const SequenceShape& s, const Sequence<T>& q, const SequenceGradient<T>& d) {
-  constexpr Index G = gate_count(kCell);
-  const Index H = s.H, P = s.total(), ld = G * H + kApart<T>, kept = kCell == Cell::gru ? 2 * H : G * H;
-  Buffer da_buffer(sizeof(T) * static_cast<std::size_t>(P * G * H)),
-      dm_buffer(kCell == Cell::gru ? sizeof(T) * static_cast<std::size_t>(P * H) : 0);
-  T *const da = da_buffer.as<T>(), *const dm = dm_buffer.as<T>();
-  Buffer panels(sizeof(T) * static_cast<std::size_t>(panel_count<T>(H) * kPanel<T> * G * H));
-  pack_b<T>({q.w_hh, H, 1}, G * H, H, panels.as<T>());
-  const RowParts parts(s, 2.0 * static_cast<double>(G * H * H));
-  const double cost = 2.0 * static_cast<double>(G * H * H * P) / static_cast<double>(parts.count);
-  parallel_for_scratch(parts.count, cost, sizeof(T) * static_cast<std::size_t>(s.N * ld), [&](Index part, void* mine) {
-    const Index first = parts.begin(part), end = parts.begin(part + 1);
-    T* const recurrent = static_cast<T*>(mine);  // what goes through w_hh
-    copy(d.dh_last + first * H, d.dh0 + first * H, (end - first) * H);
-    if constexpr (kCell == Cell::lstm) copy(d.dc_last + first * H, d.dc0 + first * H, (end - first) * H);
-    for (Index step = s.steps - 1; step >= 0; --step) {
-      const Index rows = least(end, s.rows(step)) - first, at = s.offset[step] + first;
-      if (rows <= 0) continue;
-      for (Index r = 0; r < rows; ++r) {
-        const Index row = at + r;
-        T *const out = da + row * G * H, *const to = recurrent + r * ld;
-        activate_backward<T, kCell>(
-            H,
-            {q.gates + row * G * H, q.h + row * H, kCell == Cell::lstm ? q.c + row * H : nullptr,
-             kCell == Cell::gru ? q.m + row * H : nullptr,
-             kCell == Cell::gru ? before(s, step, q.h0, q.h) + (first + r) * H : nullptr,
-             kCell == Cell::lstm ? before(s, step, q.c0, q.c) + (first + r) * H : nullptr},
-            {d.dh + row * H, d.dh0 + (first + r) * H, kCell == Cell::lstm ? d.dc0 + (first + r) * H : nullptr, out,
-             kCell == Cell::gru ? dm + row * H : nullptr});
-        copy(out, to, kept);
-        if constexpr (kCell == Cell::gru) copy(dm + row * H, to + kept, H);
-      }
-      times_panels(recurrent, ld, rows, G * H, panels.as<T>(), H, d.dh0 + first * H, H, static_cast<const T*>(nullptr),
-                   kCell == Cell::gru);
-    }
-  });
-  Buffer earlier(sizeof(T) * static_cast<std::size_t>(P * H));
-  states_before(s, q.h0, static_cast<const T*>(q.h), earlier.as<T>());
-  gemm<T>(P, s.D, G * H, {da, G * H, 1}, {q.w_ih, s.D, 1}, d.dx, s.D, nullptr, false);
-  gemm<T>(G * H, s.D, P, {da, 1, G * H}, {q.x, s.D, 1}, d.dw_ih, s.D, nullptr, false);
-  gemm<T>(kept, H, P, {da, 1, G * H}, {earlier.as<T>(), H, 1}, d.dw_hh, H, nullptr, false);
-  sum_rows(P, G * H, da, d.db);
-  if constexpr (kCell == Cell::gru) {
-    gemm<T>(H, H, P, {dm, 1, H}, {earlier.as<T>(), H, 1}, d.dw_hh + kept * H, H, nullptr, false);
-    sum_rows(P, H, dm, d.db + 3 * H);
-  }
+  constexpr Index G = gate_count(kCell), blocks = bias_count(kCell);
+  constexpr bool lstm = kCell == Cell::lstm, gru = kCell == Cell::gru;
+  const Index H = s.H, D = s.D, P = s.total(), K = apart<T>(D + H), ld = apart<T>(blocks * H),
+              whole = gru ? 2 * H : G * H;
+  if (P < s.R) fill_zero(d.dx, s.R * D);
+  Buffer da_buffer(sizeof(T) * static_cast<std::size_t>(P * ld));
+  T* const da = da_buffer.as<T>();
+  const BackwardPanels<T> to_x(q.w_ih, 0, G * H, D), to_h(q.w_hh, 0, whole, H), from_m(q.w_hh, whole, G * H - whole, H);
+  const double work = 2.0 * static_cast<double>(G * H * (D + H));
+  const RowParts parts(s, work);
+  parallel_for_scratch(
+      parts.count, work * static_cast<double>(P) / static_cast<double>(parts.count),
+      sizeof(T) * static_cast<std::size_t>(s.N * D), [&](Index part, void* mine) {
+        const Index first = parts.begin(part), end = parts.begin(part + 1);
+        T* const dx = static_cast<T*>(mine);
+        T* const carry = d.dh0 + first * H;
+        copy(d.dh_last + first * H, carry, (end - first) * H);
+        if constexpr (lstm) copy(d.dc_last + first * H, d.dc0 + first * H, (end - first) * H);
+        for (Index step = s.steps - 1; step >= 0; --step) {
+          const Index rows = least(end, s.rows(step)) - first, at = s.offset[step] + first;
+          if (rows <= 0) continue;
+          for (Index r = 0; r < rows; ++r) {
+            const Index p = at + r;
+            T* const out = da + p * ld;
+            activate_backward<T, kCell>(
+                H,
+                {q.gates + p * G * H, q.y + s.source[p] * H, lstm ? q.c + p * H : nullptr, gru ? q.m + p * H : nullptr,
+                 q.xh + p * K + D,
+                 lstm ? c_before(s, step, q.c0, static_cast<const T*>(q.c)) + (first + r) * H : nullptr},
+                {d.dy + s.source[p] * H, carry + r * H, lstm ? d.dc0 + (first + r) * H : nullptr, out,
+                 gru ? out + 3 * H : nullptr});
+          }
+          times(da + at * ld, ld, rows, to_x, dx, D, static_cast<const T*>(nullptr), false);
+          for (Index r = 0; r < rows; ++r) copy(dx + r * D, d.dx + s.source[at + r] * D, D);
+          times(da + at * ld, ld, rows, to_h, carry, H, static_cast<const T*>(nullptr), gru);
+          if constexpr (gru)
+            times(da + at * ld + 3 * H, ld, rows, from_m, carry, H, static_cast<const T*>(nullptr), true);
+        }
+      });
+  weight_gradients<T, kCell>(s, q, da, ld, d);
 }
 
 template <class T>
@@ -257,20 +293,6 @@ void sequence_backward(Cell cell, const SequenceShape& s, const Sequence<T>& q, 
     case Cell::lstm:
       return run_sequence_backward<T, Cell::lstm>(s, q, d);
   }
-}
-
-// out[i] = x[index[i]], rows of `columns` elements; zeros for index -1.
-template <class T>
-void take_rows(Index rows, Index columns, const T* x, const std::int64_t* index, T* out) {
-  constexpr Index kRows = 16;
-  parallel_for(ceil_div(rows, kRows), kByte * 2 * sizeof(T) * static_cast<double>(kRows * columns), [&](Index block) {
-    for (Index i = block * kRows; i < least(rows, (block + 1) * kRows); ++i) {
-      if (index[i] < 0)
-        fill_zero(out + i * columns, columns);
-      else
-        copy(x + index[i] * columns, out + i * columns, columns);
-    }
-  });
 }
 
 }  // namespace

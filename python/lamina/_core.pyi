@@ -117,38 +117,37 @@ def rnn_cell_backward(
 def sequence(
     cell: str,
     x: _Array,
+    source: _Indices,
     offset: _Indices,
     h0: _Array,
     c0: _Array | None,
     w_ih: _Array,
     w_hh: _Array,
     b: _Array,
-) -> tuple[_Array, _Array | None, _Array]:
-    """cell "rnn_tanh", "rnn_relu", "gru" or "lstm"; x (P,D), the rows of step s from offset[s] on, of which
-    there are ever fewer; h0 and (LSTM alone) c0 (N,H); w_ih (GH,D), w_hh (GH,H), b (GH,), of a GRU (4H,)
-    -> h (P,H); c (LSTM) or h w_hn^T + b_m (GRU) (P,H), else None; activated gates (P,GH)."""
+) -> tuple[_Array, _Array, _Array | None, _Array]:
+    """cell "rnn_tanh", "rnn_relu", "gru" or "lstm"; x (R,D); packed row p is row source[p] of x, the packed
+    rows of step s begin at offset[s], and there are ever fewer; h0 and (LSTM alone) c0 (N,H); w_ih (GH,D),
+    w_hh (GH,H), b (GH,), of a GRU (4H,) -> y (R,H), 0 where no step is; for backward [x|h before] (P,K),
+    K = D+H rounded up to an odd number of 64-byte lines; c (LSTM) or h w_hn^T + b_m (GRU) (P,H), else None;
+    activated gates (P,GH)."""
 
 def sequence_backward(
     cell: str,
-    dh: _Array,
+    dy: _Array,
     dh_last: _Array,
     dc_last: _Array | None,
-    x: _Array,
+    source: _Indices,
     offset: _Indices,
-    h0: _Array,
     c0: _Array | None,
     w_ih: _Array,
     w_hh: _Array,
-    b: _Array,
-    h: _Array,
+    y: _Array,
+    xh: _Array,
     kept: _Array | None,
     gates: _Array,
 ) -> tuple[_Array, _Array, _Array | None, _Array, _Array, _Array]:
-    """dh (P,H); dh_last, dc_last (N,H), of the states after the last steps
+    """dy (R,H); dh_last, dc_last (N,H), of the states after the last steps
     -> dx, dh0, dc0, dw_ih, dw_hh, db."""
-
-def take_rows(x: _Array, index: _Indices) -> _Array:
-    """x[index] of x (R,D), index (P,); zeros for index -1."""
 
 # activations (any shape) ------------------------------------------------------------------------------
 def relu(x: _Array) -> _Array:

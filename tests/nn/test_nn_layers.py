@@ -12,6 +12,7 @@ from lamina.testing import check_layer
 RNG = np.random.default_rng(11)
 IMAGE = RNG.normal(size=(3, 6, 5, 4)).astype(np.float32)
 ROWS = RNG.normal(size=(3, 5)).astype(np.float32)
+STEPS = np.random.default_rng(2).standard_normal((3, 4, 5)).astype(np.float32)
 
 LAYERS = {
     "Linear": (nn.Linear(5, 4), ROWS),
@@ -36,6 +37,9 @@ LAYERS = {
     "Dropout": (nn.Dropout(0.3), ROWS),
     "RNNCell": (nn.RNNCell(5, 4), ROWS),
     "LSTMCell": (nn.LSTMCell(5, 4), ROWS),
+    "RNN": (nn.RNN(5, 4, nonlinearity="relu"), STEPS),
+    "GRU": (nn.GRU(5, 4, 2, bidirectional=True), STEPS),
+    "LSTM": (nn.LSTM(5, 4, 2, dropout=0.3), STEPS),
     "Sequential": (nn.Sequential(nn.Conv2d(4, 2, 3), nn.Tanh(), nn.Flatten(), nn.Linear(24, 3)), IMAGE),
 }
 

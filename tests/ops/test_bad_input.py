@@ -22,6 +22,47 @@ _CELL = {"x": f(2, 5), "h": f(2, 3), "c": f(2, 3), "w_ih": f(12, 5), "w_hh": f(1
 _RNN = {"x": f(2, 5), "h": f(2, 3), "w_ih": f(3, 5), "w_hh": f(3, 3), "b": f(3)}
 
 
+_STEPS = {"x": f(2, 4, 5), "h0": f(2, 3), "c0": f(2, 3), "w_ih": f(12, 5), "w_hh": f(12, 3), "b": f(12)}
+
+
+def _sequence(**changed):
+    return lambda: ops.lstm(**(_STEPS | changed))
+
+
+_SEQUENCES = {
+    "sequence_axes": (_sequence(x=f(4, 5)), "lstm: x must have 3 axes, NTD, got 2 (shape (4, 5))"),
+    "sequence_state": (
+        _sequence(h0=f(3, 3)),
+        "lstm: h0 must have shape (2, 3), (N, H) with the N of x, got (3, 3)",
+    ),
+    "sequence_cell": (
+        _sequence(c0=f(2, 4)),
+        "lstm: c0 must have shape (2, 3), that of h0 (N, H), got (2, 4)",
+    ),
+    "sequence_weight": (_sequence(w_ih=f(3, 5)), "lstm: w_ih must have shape (12, 5), (4H, D), got"),
+    "sequence_recurrent": (
+        _sequence(w_hh=f(12, 4)),
+        "lstm: w_hh must have shape (12, 3), (4H, H), got (12, 4)",
+    ),
+    "sequence_bias": (_sequence(b=f(3)), "lstm: b must have shape (12,), (4H,), got (3,)"),
+    "sequence_no_features": (_sequence(x=f(2, 4, 0), w_ih=f(12, 0)), "lstm: features and units cannot be 0"),
+    "sequence_too_long": (
+        _sequence(lengths=[4, 5]),
+        "lstm: lengths must lie in 0..4, the steps of x; sequence 1 has 5",
+    ),
+    "sequence_negative": (_sequence(lengths=[-1, 2]), "lstm: lengths must lie in 0..4"),
+    "sequence_lengths": (_sequence(lengths=[1, 2, 3]), "lstm: lengths must have shape (2,), one for each"),
+    "sequence_nonlinearity": (
+        lambda: ops.rnn(f(2, 4, 5), f(2, 3), f(3, 5), f(3, 3), f(3), nonlinearity="sin"),
+        "rnn: unknown nonlinearity 'sin': expected 'tanh' or 'relu'",
+    ),
+    "sequence_gradient": (
+        lambda: ops.lstm_backward(f(2, 4, 4), f(2, 3), f(2, 3), ops.lstm(**_STEPS)[1]),
+        "lstm_backward: dy has shape (2, 4, 4) but the output had shape (2, 4, 3)",
+    ),
+}
+
+
 def _lstm(**changed):
     return lambda: ops.lstm_cell(**(_CELL | changed))
 
@@ -262,6 +303,7 @@ VALUE_ERRORS = {
         lambda: ops.max_pool2d_backward(X, ops.max_pool2d(X, 2)[1]),
         "max_pool2d_backward: dy has shape (8, 28, 28, 3) but the output had shape (8, 14, 14, 3)",
     ),
+    **_SEQUENCES,
     "lstm_x": (_lstm(x=f(5)), "lstm_cell: x must have 2 axes, ND, got 1 (shape (5,))"),
     "lstm_batch": (
         _lstm(h=f(3, 3)),

@@ -23,7 +23,6 @@ class Packing(NamedTuple):
 
     offset: _Indices  # (steps + 1,): packed rows of each step
     source: _Indices  # (P,): the row n T + t that is packed there
-    inverse: _Indices  # (N T,): where that row went, -1 for none
     last: _Indices  # (N,): packed row of each sequence's last step, -1 for none
     order: _Indices | None  # (N,): sequences, the longest first; None as they come
 
@@ -34,7 +33,7 @@ class SequenceContext(NamedTuple):
     cell: str
     shape: tuple[int, int, int]
     packing: Packing
-    arrays: tuple[Any, ...]  # x, offset, h0, c0, w_ih, w_hh, b, h, kept, gates of the kernel
+    arrays: tuple[Any, ...]  # source, offset, c0, w_ih, w_hh, y, xh, kept, gates of the kernel
 
 
 @lru_cache(maxsize=64)
@@ -42,7 +41,7 @@ def _pack_equal(rows: int, steps: int, reverse: bool) -> Packing:
     grid = np.arange(steps)[:, None] + steps * np.arange(rows)
     index = np.ascontiguousarray((grid[::-1] if reverse else grid).ravel())
     last = np.arange((steps - 1) * rows, steps * rows) if steps else np.full(rows, -1)
-    return Packing(np.arange(steps + 1) * rows, index, _inverse(index, rows * steps), last, None)
+    return Packing(np.arange(steps + 1) * rows, index, last, None)
 
 
 def _pack_ragged(lengths: _Indices, steps: int, reverse: bool) -> Packing:
@@ -54,13 +53,7 @@ def _pack_ragged(lengths: _Indices, steps: int, reverse: bool) -> Packing:
     offset = np.concatenate([[0], np.cumsum(rows)])
     index = (order * steps + (sizes - 1 - time if reverse else time))[there]
     last = np.where(sizes > 0, offset[np.maximum(sizes - 1, 0)] + np.arange(len(sizes)), -1)
-    return Packing(offset, index, _inverse(index, len(lengths) * steps), last, order)
-
-
-def _inverse(index: _Indices, size: int) -> _Indices:
-    inverse = np.full(size, -1, np.int64)
-    inverse[index] = np.arange(len(index))
-    return inverse
+    return Packing(offset, index, last, order)
 
 
 def _packing(op: str, lengths: Any, rows: int, steps: int, reverse: bool) -> Packing:
@@ -162,40 +155,40 @@ def _forward(
     packing = _packing(op, lengths, n, steps, reverse)
     states = [s if packing.order is None else s[packing.order] for s in (h0, *more)]
     c0 = states[1] if more else None
-    packed = backend().take_rows(x.reshape(n * steps, features), packing.source)
-    inputs = (packed, packing.offset, states[0], c0, w_ih, w_hh, b)
-    h, kept, gates = backend().sequence(cell, *inputs)
-    y = backend().take_rows(h, packing.inverse).reshape(n, steps, hidden)
-    ctx = SequenceContext(cell, x.shape, packing, (*inputs, h, kept, gates))
-    return y, _last(packing, h, states[0]), _last(packing, kept, c0) if more else None, ctx
+    at = (packing.source, packing.offset)
+    y, xh, kept, gates = backend().sequence(
+        cell, x.reshape(n * steps, features), *at, states[0], c0, w_ih, w_hh, b
+    )
+    ctx = SequenceContext(cell, x.shape, packing, (*at, c0, w_ih, w_hh, y, xh, kept, gates))
+    ends = packing.source[packing.last] if len(packing.source) else packing.last
+    h_last = _last(packing, y, ends, states[0])
+    c_last = _last(packing, kept, packing.last, c0) if more else None
+    return y.reshape(n, steps, hidden), h_last, c_last, ctx
 
 
 def _backward(
     op: str, dy: Any, dh_last: Any, dc_last: Any, ctx: SequenceContext
 ) -> tuple[Array, Array, Any, Array, Array, Array]:
-    (n, steps, features), h0, packing = ctx.shape, ctx.arrays[2], ctx.packing
-    hidden = h0.shape[1]
-    dy = check.gradient(op, "dy", dy, h0, (n, steps, hidden))
-    into = [check.gradient(op, "dh_last", dh_last, h0, h0.shape)]
+    (n, steps, features), packing, y = ctx.shape, ctx.packing, ctx.arrays[5]
+    hidden = y.shape[1]
+    dy = check.gradient(op, "dy", dy, y, (n, steps, hidden))
+    into = [check.gradient(op, "dh_last", dh_last, y, (n, hidden))]
     if ctx.cell == "lstm":
-        into.append(check.gradient(op, "dc_last", dc_last, h0, h0.shape))
+        into.append(check.gradient(op, "dc_last", dc_last, y, (n, hidden)))
     if packing.order is not None:
         into = [d[packing.order] for d in into]
-    packed = backend().take_rows(dy.reshape(n * steps, hidden), packing.source)
-    dx, dh0, dc0, *rest = backend().sequence_backward(
-        ctx.cell, packed, into[0], (*into, None)[1], *ctx.arrays
+    dx, dh0, dc0, dw_ih, dw_hh, db = backend().sequence_backward(
+        ctx.cell, dy.reshape(n * steps, hidden), into[0], (*into, None)[1], *ctx.arrays
     )
-    dx = backend().take_rows(dx, packing.inverse).reshape(n, steps, features)
-    return dx, _unsorted(packing, dh0), _unsorted(packing, dc0) if ctx.cell == "lstm" else None, *rest
+    dc0 = _unsorted(packing, dc0) if ctx.cell == "lstm" else None
+    return dx.reshape(n, steps, features), _unsorted(packing, dh0), dc0, dw_ih, dw_hh, db
 
 
-def _last(packing: Packing, packed: Array, initial: Any) -> Array:
-    """The state of each sequence after its last step."""
-    found: Array = backend().take_rows(packed, packing.last)
-    if packing.order is not None:
-        found[packing.last < 0] = initial[packing.last < 0]
-    elif len(packing.offset) == 1:
-        found = initial.copy()
+def _last(packing: Packing, rows: Array, at: _Indices, initial: Any) -> Array:
+    """The state of each sequence after its last step, `initial` where there is none."""
+    found: Array = initial.copy()
+    some = packing.last >= 0
+    found[some] = rows[at[some]]
     return _unsorted(packing, found)
 
 

@@ -27,7 +27,7 @@ from lamina.reference.losses import (
 from lamina.reference.optim import adam_step, sgd_step
 from lamina.reference.pool import avg_pool2d, avg_pool2d_backward, max_pool2d, max_pool2d_backward
 from lamina.reference.recurrent import lstm_cell, lstm_cell_backward, rnn_cell, rnn_cell_backward
-from lamina.reference.sequence import sequence, sequence_backward, take_rows
+from lamina.reference.sequence import sequence, sequence_backward
 from lamina.reference.topk import topk
 
 __all__ = [
@@ -60,7 +60,6 @@ __all__ = [
     "softmax_backward",
     "softmax_cross_entropy",
     "softmax_cross_entropy_backward",
-    "take_rows",
     "tanh",
     "tanh_backward",
     "topk",

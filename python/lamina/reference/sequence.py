@@ -22,25 +22,35 @@ def _steps(offset: _Indices) -> Iterator[tuple[slice, int]]:
         yield slice(begin, end), end - begin
 
 
+def _padded(n: int, dtype: np.dtype[np.floating]) -> int:
+    """n rounded up to an odd number of 64-byte lines."""
+    lines = -(-n * dtype.itemsize // 64) | 1
+    return lines * 64 // dtype.itemsize
+
+
 def sequence(
     cell: str,
     x: Array,
+    source: _Indices,
     offset: _Indices,
     h0: Array,
     c0: Array | None,
     w_ih: Array,
     w_hh: Array,
     b: Array,
-) -> tuple[Array, Array | None, Array]:
-    """x (P,D) -> h (P,H), c or m (P,H) if the cell has one, activated gates (P,GH)."""
-    hidden = h0.shape[1]
-    gates: Array = x @ w_ih.T
+) -> tuple[Array, Array, Array | None, Array]:
+    """x (R,D) -> y (R,H), [x|h before] (P,K), c or m (P,H) if the cell has one, activated gates (P,GH)."""
+    features, hidden = x.shape[1], h0.shape[1]
+    xh = np.zeros((len(source), _padded(features + hidden, x.dtype)), x.dtype)
+    xh[:, :features] = x[source]
+    gates: Array = xh[:, :features] @ w_ih.T
     gates += b[: gates.shape[1]]
-    h = np.empty((len(x), hidden), x.dtype)
+    h = np.empty((len(source), hidden), x.dtype)
     kept = np.empty_like(h) if cell in ("lstm", "gru") else None
     h_now, c_now = h0, c0
     for at, rows in _steps(offset):
         a, before = gates[at], h_now[:rows]
+        xh[at, features : features + hidden] = before
         if cell == "lstm":
             assert kept is not None
             assert c_now is not None
@@ -65,49 +75,48 @@ def sequence(
             a += before @ w_hh.T
             h[at] = np.tanh(a) if cell == "rnn_tanh" else np.maximum(a, 0)
         h_now = h[at]
-    return h, kept, gates
+    y = np.zeros((len(x), hidden), x.dtype)
+    y[source] = h
+    return y, xh, kept, gates
 
 
 def sequence_backward(
     cell: str,
-    dh: Array,
+    dy: Array,
     dh_last: Array,
     dc_last: Array | None,
-    x: Array,
+    source: _Indices,
     offset: _Indices,
-    h0: Array,
     c0: Array | None,
     w_ih: Array,
     w_hh: Array,
-    b: Array,
-    h: Array,
+    y: Array,
+    xh: Array,
     kept: Array | None,
     gates: Array,
 ) -> tuple[Array, Array, Array | None, Array, Array, Array]:
     """-> dx, dh0, dc0, dw_ih, dw_hh, db."""
-    hidden, steps = h0.shape[1], list(_steps(offset))
+    features, hidden, steps = w_ih.shape[1], w_hh.shape[1], list(_steps(offset))
+    x, earlier = xh[:, :features], xh[:, features : features + hidden]
     dh0, dc0 = dh_last.copy(), None if dc_last is None else dc_last.copy()
     da = np.empty_like(gates)
-    dm = np.empty_like(h) if cell == "gru" else None
-    earlier = np.empty_like(h)
+    dm = np.empty((len(source), hidden), dy.dtype) if cell == "gru" else None
     for step, (at, rows) in reversed(list(enumerate(steps))):
-        first = step == 0
-        before = h0[:rows] if first else h[steps[step - 1][0]][:rows]
-        earlier[at] = before
-        dy = dh[at] + dh0[:rows]
+        before, h = earlier[at], y[source[at]]
+        dh = dy[source[at]] + dh0[:rows]
         if cell == "lstm":
             assert kept is not None
             assert c0 is not None
             assert dc0 is not None
             i, f, g, o = np.split(gates[at], 4, axis=1)
-            c_before = c0[:rows] if first else kept[steps[step - 1][0]][:rows]
+            c_before = c0[:rows] if step == 0 else kept[steps[step - 1][0]][:rows]
             squashed = np.tanh(kept[at])
-            dc = dc0[:rows] + tanh_backward(dy * o, squashed)
+            dc = dc0[:rows] + tanh_backward(dh * o, squashed)
             parts = (
                 sigmoid_backward(dc * g, i),
                 sigmoid_backward(dc * c_before, f),
                 tanh_backward(dc * i, g),
-                sigmoid_backward(dy * squashed, o),
+                sigmoid_backward(dh * squashed, o),
             )
             np.concatenate(parts, axis=1, out=da[at])
             dc0[:rows] = dc * f
@@ -116,26 +125,19 @@ def sequence_backward(
             assert kept is not None
             assert dm is not None
             r, z, n = np.split(gates[at], 3, axis=1)
-            dn = tanh_backward(dy * (1 - z), n)
-            dr, dz = sigmoid_backward(dn * kept[at], r), sigmoid_backward(dy * (before - n), z)
+            dn = tanh_backward(dh * (1 - z), n)
+            dr, dz = sigmoid_backward(dn * kept[at], r), sigmoid_backward(dh * (before - n), z)
             np.concatenate([dr, dz, dn], axis=1, out=da[at])
             dm[at] = dn * r
-            into = np.concatenate([dr, dz, dm[at]], axis=1)
-            dh0[:rows] = dy * z + into @ w_hh
+            dh0[:rows] = dh * z + np.concatenate([dr, dz, dm[at]], axis=1) @ w_hh
         else:
-            slope = 1 - h[at] * h[at] if cell == "rnn_tanh" else ~(h[at] <= 0)
-            da[at] = dy * slope
+            da[at] = dh * ((1 - h * h) if cell == "rnn_tanh" else ~(h <= 0))
             dh0[:rows] = da[at] @ w_hh
     db = da.sum(axis=0)
     dw_hh = da.T @ earlier
     if dm is not None:
         dw_hh[2 * hidden :] = dm.T @ earlier
         db = np.concatenate([db, dm.sum(axis=0)])
-    return da @ w_ih, dh0, dc0, da.T @ x, dw_hh, db
-
-
-def take_rows(x: Array, index: _Indices) -> Array:
-    """x[index]; zeros for index -1."""
-    out = x[index] if len(x) else np.zeros((len(index), x.shape[1]), x.dtype)
-    out[index < 0] = 0
-    return out
+    dx = np.zeros((len(y), features), dy.dtype)
+    dx[source] = da @ w_ih
+    return dx, dh0, dc0, da.T @ x, dw_hh, db
