@@ -9,6 +9,7 @@ import pytest
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 PICTURES = {
+    "char_rnn": ["char_rnn_loss.png"],
     "conv_by_hand": ["conv_5x5.png", "conv_5x5x3.png"],
     "first_autoencoder": ["autoencoder_filters.png", "autoencoder_reconstructions.png"],
     "lstm_cell_step": ["lstm_memory.png"],

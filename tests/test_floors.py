@@ -18,7 +18,7 @@ FLOORS = [
     {"autograd"},
     {"init"},
     {"nn", "optim"},
-    {"models", "io", "datasets", "testing"},
+    {"models", "io", "datasets", "testing", "text"},
     {"train"},
     {"viz", "cli", "sklearn", "onnx", "distributed"},
 ]

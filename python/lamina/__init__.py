@@ -39,8 +39,9 @@ from lamina.functions import (
 )
 
 if TYPE_CHECKING:
-    from lamina import datasets, io, models, testing, train, viz
+    from lamina import datasets, io, models, testing, text, train, viz
     from lamina.io import load, save
+    from lamina.text import generate
     from lamina.train.evaluate import evaluate
     from lamina.train.fit import fit
 
@@ -51,10 +52,12 @@ _LAZY = {
     "io": "lamina.io",
     "models": "lamina.models",
     "testing": "lamina.testing",
+    "text": "lamina.text",
     "train": "lamina.train",
     "viz": "lamina.viz",
     "evaluate": "lamina.train:evaluate",
     "fit": "lamina.train:fit",
+    "generate": "lamina.text:generate",
     "load": "lamina.io:load",
     "save": "lamina.io:save",
 }
@@ -83,6 +86,7 @@ __all__ = [
     "evaluate",
     "exp",
     "fit",
+    "generate",
     "get_num_threads",
     "init",
     "io",
@@ -107,6 +111,7 @@ __all__ = [
     "stack",
     "tanh",
     "testing",
+    "text",
     "train",
     "use_backend",
     "viz",
