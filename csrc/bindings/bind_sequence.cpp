@@ -40,20 +40,30 @@ SequenceShape sequence_shape(const char* op, const py::array& x, Index D, const 
   return s;
 }
 
+const std::int64_t* tokens_below(const char* op, const py::array& x, Index D) {
+  const auto* found = input<std::int64_t>(op, "x", x, {-1});
+  for (Index i = 0; i < x.shape(0); ++i)
+    if (found[i] < 0 || found[i] >= D) fail_value(std::string(op) + ": a token is out of range");
+  return found;
+}
+
 py::tuple sequence(const std::string& name, const py::array& x, const py::array& source, const py::array& offset,
                    const py::array& h0, const std::optional<py::array>& c0, const py::array& w_ih,
                    const py::array& w_hh, const py::array& b) {
   const char* op = "sequence";
   const Cell cell = cell_named(op, name);
-  require_rank(op, "x", x, 2, "(R, D)");
-  const SequenceShape s = sequence_shape(op, x, x.shape(1), source, offset, h0);
+  const bool tokens = same_dtype(x.dtype(), py::dtype::of<std::int64_t>());
+  require_rank(op, "x", x, tokens ? 1 : 2, tokens ? "(R,)" : "(R, D)");
+  require_rank(op, "w_ih", w_ih, 2, "(GH, D)");
+  const SequenceShape s = sequence_shape(op, x, w_ih.shape(1), source, offset, h0);
   if (c0.has_value() != (cell == Cell::lstm)) fail_value(std::string(op) + ": c0 belongs to an LSTM alone");
-  return by_dtype(op, "x", x, [&](auto type) -> py::tuple {
+  return by_dtype(op, "w_ih", w_ih, [&](auto type) -> py::tuple {
     using T = typename decltype(type)::type;
     const Index G = gate_count(cell), P = s.total();
     py::array y = allocate<T>({s.R, s.H}), gates = allocate<T>({P, G * s.H}),
-              xh = allocate<T>({P, padded_row(s.D + s.H, sizeof(T))});
-    Sequence<T> q{.x = input<T>(op, "x", x, {s.R, s.D}),
+              xh = allocate<T>({P, padded_row((tokens ? 0 : s.D) + s.H, sizeof(T))});
+    Sequence<T> q{.x = tokens ? nullptr : input<T>(op, "x", x, {s.R, s.D}),
+                  .tokens = tokens ? tokens_below(op, x, s.D) : nullptr,
                   .h0 = input<T>(op, "h0", h0, {s.N, s.H}),
                   .c0 = optional_input<T>(op, "c0", c0, {s.N, s.H}),
                   .w_ih = input<T>(op, "w_ih", w_ih, {G * s.H, s.D}),
@@ -79,16 +89,17 @@ py::tuple sequence(const std::string& name, const py::array& x, const py::array&
 }
 
 py::tuple sequence_backward(const std::string& name, const py::array& dy, const py::array& dh_last,
-                            const std::optional<py::array>& dc_last, const py::array& source, const py::array& offset,
-                            const std::optional<py::array>& c0, const py::array& w_ih, const py::array& w_hh,
-                            const py::array& y, const py::array& xh, const std::optional<py::array>& kept,
-                            const py::array& gates) {
+                            const std::optional<py::array>& dc_last, const std::optional<py::array>& tokens,
+                            const py::array& source, const py::array& offset, const std::optional<py::array>& c0,
+                            const py::array& w_ih, const py::array& w_hh, const py::array& y, const py::array& xh,
+                            const std::optional<py::array>& kept, const py::array& gates) {
   const char* op = "sequence_backward";
   const Cell cell = cell_named(op, name);
   const bool lstm = cell == Cell::lstm;
   require_rank(op, "y", y, 2, "(R, H)");
   require_rank(op, "w_ih", w_ih, 2, "(GH, D)");
   const SequenceShape s = sequence_shape(op, y, w_ih.shape(1), source, offset, dh_last);
+  if (tokens && (tokens->ndim() != 1 || tokens->shape(0) != s.R)) fail_value(std::string(op) + ": tokens must be (R,)");
   if (kept.has_value() != (lstm || cell == Cell::gru) || dc_last.has_value() != lstm || c0.has_value() != lstm)
     fail_value(std::string(op) + ": what was kept does not fit the cell");
   return by_dtype(op, "dy", dy, [&](auto type) -> py::tuple {
@@ -98,17 +109,18 @@ py::tuple sequence_backward(const std::string& name, const py::array& dy, const 
     const auto made = [](const T* saved) { return const_cast<T*>(saved); };  // read alone on the way back
     const T* more = optional_input<T>(op, "kept", kept, {P, s.H});
     const Sequence<T> q{.x = nullptr,
+                        .tokens = tokens ? tokens_below(op, *tokens, s.D) : nullptr,
                         .h0 = nullptr,
                         .c0 = optional_input<T>(op, "c0", c0, state),
                         .w_ih = input<T>(op, "w_ih", w_ih, from_x),
                         .w_hh = input<T>(op, "w_hh", w_hh, from_h),
                         .b = nullptr,
                         .y = made(input<T>(op, "y", y, {s.R, s.H})),
-                        .xh = made(input<T>(op, "xh", xh, {P, padded_row(s.D + s.H, sizeof(T))})),
+                        .xh = made(input<T>(op, "xh", xh, {P, padded_row((tokens ? 0 : s.D) + s.H, sizeof(T))})),
                         .gates = made(input<T>(op, "gates", gates, {P, G * s.H})),
                         .c = made(lstm ? more : nullptr),
                         .m = made(lstm ? nullptr : more)};
-    py::array dx = allocate<T>({s.R, s.D}), dh0 = allocate<T>(state), dw_ih = allocate<T>(from_x),
+    py::array dx = allocate<T>({tokens ? 0 : s.R, s.D}), dh0 = allocate<T>(state), dw_ih = allocate<T>(from_x),
               dw_hh = allocate<T>(from_h), db = allocate<T>({bias_count(cell) * s.H});
     SequenceGradient<T> d{.dy = input<T>(op, "dy", dy, {s.R, s.H}),
                           .dh_last = input<T>(op, "dh_last", dh_last, state),
@@ -129,7 +141,7 @@ py::tuple sequence_backward(const std::string& name, const py::array& dy, const 
       py::gil_scoped_release release;
       kernels<T>().sequence_backward(cell, s, q, d);
     }
-    return py::make_tuple(dx, dh0, dc0, dw_ih, dw_hh, db);
+    return py::make_tuple(tokens ? py::object(py::none()) : py::object(dx), dh0, dc0, dw_ih, dw_hh, db);
   });
 }
 
@@ -139,8 +151,9 @@ void bind_sequence(py::module_& m) {
   using py::arg;
   m.def("sequence", &sequence, arg("cell"), arg("x"), arg("source"), arg("offset"), arg("h0"), arg("c0"), arg("w_ih"),
         arg("w_hh"), arg("b"));
-  m.def("sequence_backward", &sequence_backward, arg("cell"), arg("dy"), arg("dh_last"), arg("dc_last"), arg("source"),
-        arg("offset"), arg("c0"), arg("w_ih"), arg("w_hh"), arg("y"), arg("xh"), arg("kept"), arg("gates"));
+  m.def("sequence_backward", &sequence_backward, arg("cell"), arg("dy"), arg("dh_last"), arg("dc_last"), arg("tokens"),
+        arg("source"), arg("offset"), arg("c0"), arg("w_ih"), arg("w_hh"), arg("y"), arg("xh"), arg("kept"),
+        arg("gates"));
 }
 
 }  // namespace lamina

@@ -30,7 +30,9 @@ constexpr Index padded_row(Index n, Index itemsize) {
 }
 template <class T>
 struct Sequence {
-  const T *x, *h0, *c0, *w_ih, *w_hh, *b;
+  const T* x;                  // null where tokens (R,) stand for vectors of D with a one at their place
+  const std::int64_t* tokens;  // each in 0..D-1
+  const T *h0, *c0, *w_ih, *w_hh, *b;
   T *y, *xh, *gates, *c, *m;  // made forward, read backward; c: LSTM alone, m: GRU alone
 };
 template <class T>

@@ -9,6 +9,8 @@
 //   LSTM  i, f, o = sigmoid(a), g = tanh(a);  c' = f c + i g;  h = o tanh(c')             rows: i, f, g, o
 //   GRU   r, z = sigmoid(a);  n = tanh(a_n + r m), m = h w_hn^T + b_m;  h' = n + z (h - n)   rows: r, z, n; b also m
 //
+// Tokens instead of x: xh has h alone, and x w_ih^T + b is a row of a table: the same bits as for vectors with a one.
+//
 // Saved for backward: xh, the activated gates, c or m. The parallel axis: sequences. A thread takes its rows through all
 // steps without ever waiting for another, and an element's sum is one chain over k whichever rows are beside it, so
 // bits do not depend on the number of threads. After the way back, the gradients of the weights are one product.
@@ -165,12 +167,51 @@ LAMINA_INLINE const T* c_before(const SequenceShape& s, Index step, const T* ini
   return step == 0 ? initial : packed + s.offset[step - 1] * s.H;
 }
 
+// Columns of xh that x takes.
+template <class T>
+LAMINA_INLINE Index features(const SequenceShape& s, const Sequence<T>& q) {
+  return q.tokens ? 0 : s.D;
+}
+
+// What each token adds to the pre-activations: row v is column v of w_ih (n,D), plus b.
+template <class T>
+void token_table(Index n, Index D, const T* w_ih, const T* b, T* table) {
+  parallel_for(n, kByte * 2 * sizeof(T) * static_cast<double>(D), [&](Index j) {
+    for (Index v = 0; v < D; ++v) table[v * n + j] = b[j] + w_ih[j * D + v];
+  });
+}
+
+// dw_ih from da (P, ld): column v is the sum of the rows with token v, in their order.
+template <class T>
+void token_gradient(const SequenceShape& s, const std::int64_t* tokens, Index n, const T* da, Index ld, T* dw_ih) {
+  const Index P = s.total(), D = s.D;
+  Buffer order_buffer(sizeof(Index) * static_cast<std::size_t>(P + D + 1)),
+      sums(sizeof(T) * static_cast<std::size_t>(D * n));
+  Index *const order = order_buffer.as<Index>(), *const end = order + P;  // packed rows by token; where each begins
+  for (Index v = 0; v <= D; ++v) end[v] = 0;
+  for (Index p = 0; p < P; ++p) ++end[tokens[s.source[p]] + 1];
+  for (Index v = 0; v < D; ++v) end[v + 1] += end[v];
+  for (Index p = 0; p < P; ++p) order[end[tokens[s.source[p]]]++] = p;  // leaves end[v] where v's rows end
+  parallel_for(D, kByte * sizeof(T) * static_cast<double>(P * n) / static_cast<double>(greatest(1, D)), [&](Index v) {
+    for_vectors<T>(0, n, [&](Index j, int lanes) LAMINA_STEP {
+      Vec<T> sum = splat(T(0));
+      for (Index i = v == 0 ? 0 : end[v - 1]; i < end[v]; ++i) sum += load_some(da + order[i] * ld + j, lanes);
+      store_some(sums.as<T>() + v * n + j, sum, lanes);
+    });
+  });
+  parallel_for(n, kByte * 2 * sizeof(T) * static_cast<double>(D), [&](Index j) {
+    for (Index v = 0; v < D; ++v) dw_ih[j * D + v] = sums.as<T>()[v * n + j];
+  });
+}
+
 template <class T, Cell kCell>
 void run_sequence(const SequenceShape& s, const Sequence<T>& q) {
   constexpr Index G = gate_count(kCell);
   constexpr bool lstm = kCell == Cell::lstm, gru = kCell == Cell::gru;
-  const Index H = s.H, D = s.D, K = apart<T>(D + H), whole = gru ? 2 * H : G * H;
+  const Index H = s.H, D = features(s, q), K = apart<T>(D + H), whole = gru ? 2 * H : G * H;
   if (s.total() < s.R) fill_zero(q.y, s.R * H);
+  Buffer table(q.tokens ? sizeof(T) * static_cast<std::size_t>(s.D * G * H) : 0);
+  if (q.tokens) token_table(G * H, s.D, q.w_ih, q.b, table.as<T>());
   const ForwardPanels<T> both(q.w_ih, D, q.w_hh, H, 0, whole);
   const ForwardPanels<T> of_x(q.w_ih, D, nullptr, 0, whole, G * H - whole),
       of_h(nullptr, 0, q.w_hh, H, whole, G * H - whole);
@@ -184,13 +225,16 @@ void run_sequence(const SequenceShape& s, const Sequence<T>& q) {
       if (rows <= 0) break;
       const Index going_on = step + 1 < s.steps ? s.rows(step + 1) - first : 0;
       for (Index p = at; p < at + rows; ++p) {
-        copy(q.x + s.source[p] * D, q.xh + p * K, D);
+        if (q.tokens)
+          copy(table.as<T>() + q.tokens[s.source[p]] * G * H, q.gates + p * G * H, G * H);
+        else
+          copy(q.x + s.source[p] * D, q.xh + p * K, D);
         fill_zero(q.xh + p * K + D + H, K - D - H);
       }
       T* const gates = q.gates + at * G * H;
-      times(q.xh + at * K, K, rows, both, gates, G * H, q.b, false);
+      times(q.xh + at * K, K, rows, both, gates, G * H, q.b, q.tokens != nullptr);
       if constexpr (gru) {
-        times(q.xh + at * K, K, rows, of_x, gates + whole, G * H, q.b + whole, false);
+        if (!q.tokens) times(q.xh + at * K, K, rows, of_x, gates + whole, G * H, q.b + whole, false);
         times(q.xh + at * K + D, K, rows, of_h, q.m + at * H, H, q.b + 3 * H, false);
       }
       for (Index r = 0; r < rows; ++r) {
@@ -210,7 +254,8 @@ template <class T, Cell kCell>
 void weight_gradients(const SequenceShape& s, const Sequence<T>& q, const T* da, Index ld,
                       const SequenceGradient<T>& d) {
   constexpr Index G = gate_count(kCell);
-  const Index H = s.H, D = s.D, P = s.total(), K = apart<T>(D + H), whole = kCell == Cell::gru ? 2 * H : G * H;
+  const Index H = s.H, D = features(s, q), P = s.total(), K = apart<T>(D + H),
+              whole = kCell == Cell::gru ? 2 * H : G * H;
   Buffer both(sizeof(T) * static_cast<std::size_t>(whole * (D + H)));
   gemm<T>(whole, D + H, P, {da, 1, ld}, {q.xh, K, 1}, both.as<T>(), D + H, nullptr, false);
   for (Index j = 0; j < whole; ++j) {
@@ -218,9 +263,10 @@ void weight_gradients(const SequenceShape& s, const Sequence<T>& q, const T* da,
     copy(both.as<T>() + j * (D + H) + D, d.dw_hh + j * H, H);
   }
   if constexpr (kCell == Cell::gru) {
-    gemm<T>(H, D, P, {da + 2 * H, 1, ld}, {q.xh, K, 1}, d.dw_ih + whole * D, D, nullptr, false);
+    if (D > 0) gemm<T>(H, D, P, {da + 2 * H, 1, ld}, {q.xh, K, 1}, d.dw_ih + whole * D, D, nullptr, false);
     gemm<T>(H, H, P, {da + 3 * H, 1, ld}, {q.xh + D, K, 1}, d.dw_hh + whole * H, H, nullptr, false);
   }
+  if (q.tokens) token_gradient(s, q.tokens, G * H, da, ld, d.dw_ih);
   sum_rows(P, bias_count(kCell) * H, da, d.db, ld);
 }
 
@@ -228,12 +274,13 @@ template <class T, Cell kCell>
 void run_sequence_backward(const SequenceShape& s, const Sequence<T>& q, const SequenceGradient<T>& d) {
   constexpr Index G = gate_count(kCell), blocks = bias_count(kCell);
   constexpr bool lstm = kCell == Cell::lstm, gru = kCell == Cell::gru;
-  const Index H = s.H, D = s.D, P = s.total(), K = apart<T>(D + H), ld = apart<T>(blocks * H),
+  const Index H = s.H, D = features(s, q), P = s.total(), K = apart<T>(D + H), ld = apart<T>(blocks * H),
               whole = gru ? 2 * H : G * H;
-  if (P < s.R) fill_zero(d.dx, s.R * D);
+  if (P < s.R && D > 0) fill_zero(d.dx, s.R * D);
   Buffer da_buffer(sizeof(T) * static_cast<std::size_t>(P * ld));
   T* const da = da_buffer.as<T>();
-  const BackwardPanels<T> to_x(q.w_ih, 0, G * H, D), to_h(q.w_hh, 0, whole, H), from_m(q.w_hh, whole, G * H - whole, H);
+  const BackwardPanels<T> to_x(q.w_ih, 0, D > 0 ? G * H : 0, D), to_h(q.w_hh, 0, whole, H),
+      from_m(q.w_hh, whole, G * H - whole, H);
   const double work = 2.0 * static_cast<double>(G * H * (D + H));
   const RowParts parts(s, work);
   parallel_for_scratch(
@@ -258,8 +305,8 @@ void run_sequence_backward(const SequenceShape& s, const Sequence<T>& q, const S
                 {d.dy + s.source[p] * H, carry + r * H, lstm ? d.dc0 + (first + r) * H : nullptr, out,
                  gru ? out + 3 * H : nullptr});
           }
-          times(da + at * ld, ld, rows, to_x, dx, D, static_cast<const T*>(nullptr), false);
-          for (Index r = 0; r < rows; ++r) copy(dx + r * D, d.dx + s.source[at + r] * D, D);
+          if (D > 0) times(da + at * ld, ld, rows, to_x, dx, D, static_cast<const T*>(nullptr), false);
+          for (Index r = 0; D > 0 && r < rows; ++r) copy(dx + r * D, d.dx + s.source[at + r] * D, D);
           times(da + at * ld, ld, rows, to_h, carry, H, static_cast<const T*>(nullptr), gru);
           if constexpr (gru)
             times(da + at * ld + 3 * H, ld, rows, from_m, carry, H, static_cast<const T*>(nullptr), true);

@@ -116,7 +116,7 @@ def rnn_cell_backward(
 # whole sequences, packed by time ------------------------------------------------------------------------
 def sequence(
     cell: str,
-    x: _Array,
+    x: _Array | _Indices,
     source: _Indices,
     offset: _Indices,
     h0: _Array,
@@ -125,17 +125,18 @@ def sequence(
     w_hh: _Array,
     b: _Array,
 ) -> tuple[_Array, _Array, _Array | None, _Array]:
-    """cell "rnn_tanh", "rnn_relu", "gru" or "lstm"; x (R,D); packed row p is row source[p] of x, the packed
-    rows of step s begin at offset[s], and there are ever fewer; h0 and (LSTM alone) c0 (N,H); w_ih (GH,D),
-    w_hh (GH,H), b (GH,), of a GRU (4H,) -> y (R,H), 0 where no step is; for backward [x|h before] (P,K),
-    K = D+H rounded up to an odd number of 64-byte lines; c (LSTM) or h w_hn^T + b_m (GRU) (P,H), else None;
-    activated gates (P,GH)."""
+    """cell "rnn_tanh", "rnn_relu", "gru" or "lstm"; x (R,D), or tokens (R,) below D for vectors with a one at
+    their place; packed row p is row source[p] of x, the packed rows of step s begin at offset[s], and there
+    are ever fewer; h0 and (LSTM alone) c0 (N,H); w_ih (GH,D), w_hh (GH,H), b (GH,), of a GRU (4H,)
+    -> y (R,H), 0 where no step is; for backward [x|h before] (P,K), K = D+H (of tokens H) rounded up to an odd
+    number of 64-byte lines; c (LSTM) or h w_hn^T + b_m (GRU) (P,H), else None; activated gates (P,GH)."""
 
 def sequence_backward(
     cell: str,
     dy: _Array,
     dh_last: _Array,
     dc_last: _Array | None,
+    tokens: _Indices | None,
     source: _Indices,
     offset: _Indices,
     c0: _Array | None,
@@ -145,9 +146,9 @@ def sequence_backward(
     xh: _Array,
     kept: _Array | None,
     gates: _Array,
-) -> tuple[_Array, _Array, _Array | None, _Array, _Array, _Array]:
+) -> tuple[_Array | None, _Array, _Array | None, _Array, _Array, _Array]:
     """dy (R,H); dh_last, dc_last (N,H), of the states after the last steps
-    -> dx, dh0, dc0, dw_ih, dw_hh, db."""
+    -> dx (of tokens None), dh0, dc0, dw_ih, dw_hh, db."""
 
 # activations (any shape) ------------------------------------------------------------------------------
 def relu(x: _Array) -> _Array:

@@ -84,28 +84,15 @@ class _Recurrent(Module):
                 )
         return found
 
-    def _one_hot(self, tokens: Any, dtype: Any) -> Tensor:
-        """Whole numbers (N,T) as vectors (N,T,D) with a one each."""
-        wrong = np.argwhere((tokens < 0) | (tokens >= self.input_size))
-        if len(wrong):
-            n, t = wrong[0]
-            raise ValueError(
-                f"{type(self).__name__}: token {tokens[n, t]} at ({n}, {t}) is out of range: the layer takes "
-                f"0..{self.input_size - 1}"
-            )
-        x = np.zeros((*tokens.shape, self.input_size), dtype)
-        np.put_along_axis(x, tokens[:, :, None].astype(np.int64), 1, axis=2)
-        return Tensor(x)
-
     def _run(self, x: Tensor, state: Any, lengths: Any, parts: int) -> tuple[Tensor, list[Tensor]]:
         """x (N,T,D) -> y (N,T,H) of the last layer, and the final states as they came in."""
-        dtype = self._weights(0, "")[0].dtype
-        x = self._one_hot(x.data, dtype) if x.ndim == 2 and x.data.dtype.kind in "iu" else floating(x, dtype)
-        if x.ndim != 3:
+        tokens = x.ndim == 2 and x.data.dtype.kind in "iu"
+        x = x if tokens else floating(x, self._weights(0, "")[0].dtype)
+        if x.ndim != 3 and not tokens:
             raise ValueError(
                 f"{type(self).__name__}: x must have 3 axes, NTD, got {x.ndim} (shape {x.shape})"
             )
-        if x.shape[2] != self.input_size:
+        if not tokens and x.shape[2] != self.input_size:
             raise ValueError(
                 f"{type(self).__name__}: x has {x.shape[2]} features (shape {x.shape}, NTD) but the layer "
                 f"expects {self.input_size}"

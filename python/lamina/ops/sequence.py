@@ -31,9 +31,9 @@ class SequenceContext(NamedTuple):
     """What the backward functions need."""
 
     cell: str
-    shape: tuple[int, int, int]
+    shape: tuple[int, int]  # N, T
     packing: Packing
-    arrays: tuple[Any, ...]  # source, offset, c0, w_ih, w_hh, y, xh, kept, gates of the kernel
+    arrays: tuple[Any, ...]  # tokens, source, offset, c0, w_ih, w_hh, y, xh, kept, gates of the kernel
 
 
 @lru_cache(maxsize=64)
@@ -87,8 +87,9 @@ def rnn(
 
     x (N,T,D), h0 (N,H), w_ih (H,D), w_hh (H,H), b (H,), lengths (N,) in 0..T or None for T everywhere -> y
     (N,T,H), zero beyond the end of a sequence, and the state (N,H) after its last step, which is h0 if it has
-    none. `reverse` goes from the last step to the first. ValueError for shapes, lengths and names that do not
-    fit, TypeError for other than float32 or float64 arrays and integer lengths.
+    none. Tokens x (N,T), whole numbers in 0..D-1, stand for vectors with a one at their place; they cost no
+    product, and dx is None. `reverse` goes from the last step to the first. ValueError for shapes, lengths,
+    tokens and names that do not fit, TypeError for other than float32 or float64 arrays and integer lengths.
     """
     if nonlinearity not in ("tanh", "relu"):
         raise ValueError(f"rnn: unknown nonlinearity {nonlinearity!r}: expected 'tanh' or 'relu'")
@@ -96,7 +97,9 @@ def rnn(
     return (y, h), ctx
 
 
-def rnn_backward(dy: Any, dh_last: Any, ctx: SequenceContext) -> tuple[Array, Array, Array, Array, Array]:
+def rnn_backward(
+    dy: Any, dh_last: Any, ctx: SequenceContext
+) -> tuple[Array | None, Array, Array, Array, Array]:
     """dy (N,T,H), dh_last (N,H) -> dx, dh0, dw_ih, dw_hh, db."""
     dx, dh0, _, dw_ih, dw_hh, db = _backward("rnn_backward", dy, dh_last, None, ctx)
     return dx, dh0, dw_ih, dw_hh, db
@@ -114,7 +117,9 @@ def gru(
     return (y, h), ctx
 
 
-def gru_backward(dy: Any, dh_last: Any, ctx: SequenceContext) -> tuple[Array, Array, Array, Array, Array]:
+def gru_backward(
+    dy: Any, dh_last: Any, ctx: SequenceContext
+) -> tuple[Array | None, Array, Array, Array, Array]:
     """dy (N,T,H), dh_last (N,H) -> dx, dh0, dw_ih, dw_hh, db."""
     dx, dh0, _, dw_ih, dw_hh, db = _backward("gru_backward", dy, dh_last, None, ctx)
     return dx, dh0, dw_ih, dw_hh, db
@@ -135,7 +140,7 @@ def lstm(
 
 def lstm_backward(
     dy: Any, dh_last: Any, dc_last: Any, ctx: SequenceContext
-) -> tuple[Array, Array, Array, Array, Array, Array]:
+) -> tuple[Array | None, Array, Array, Array, Array, Array]:
     """dy (N,T,H), dh_last and dc_last (N,H) -> dx, dh0, dc0, dw_ih, dw_hh, db."""
     return _backward("lstm_backward", dy, dh_last, dc_last, ctx)
 
@@ -146,20 +151,22 @@ _GATES = {"rnn": (1, 1), "gru": (3, 4), "lstm": (4, 4)}  # in the weights, in th
 def _forward(
     op: str, cell: str, x: Any, h0: Any, c0: Any, w_ih: Any, w_hh: Any, b: Any, lengths: Any, reverse: bool
 ) -> tuple[Array, Array, Any, SequenceContext]:
-    named = {"x": x, "h0": h0, "w_ih": w_ih, "w_hh": w_hh, "b": b} | ({"c0": c0} if op == "lstm" else {})
-    x, h0, w_ih, w_hh, b, *more = check.floats(op, **named)
+    named = {"h0": h0, "w_ih": w_ih, "w_hh": w_hh, "b": b} | ({"c0": c0} if op == "lstm" else {})
+    tokens = isinstance(x, np.ndarray) and x.dtype.kind in "iu"
+    h0, w_ih, w_hh, b, *rest = check.floats(op, **named, **({} if tokens else {"x": x}))
+    x, more = (x, rest) if tokens else (rest[-1], rest[:-1])
     _check_shapes(op, x, h0, w_ih, w_hh, b, *_GATES[op])
-    (n, steps, features), hidden = x.shape, h0.shape[1]
+    (n, steps), hidden = x.shape[:2], h0.shape[1]
+    rows = _tokens(op, x, w_ih.shape[1]) if tokens else x.reshape(n * steps, x.shape[2])
     if more:
         check.shape(op, "c0", more[0], h0.shape, "that of h0 (N, H)")
     packing = _packing(op, lengths, n, steps, reverse)
     states = [s if packing.order is None else s[packing.order] for s in (h0, *more)]
     c0 = states[1] if more else None
     at = (packing.source, packing.offset)
-    y, xh, kept, gates = backend().sequence(
-        cell, x.reshape(n * steps, features), *at, states[0], c0, w_ih, w_hh, b
-    )
-    ctx = SequenceContext(cell, x.shape, packing, (*at, c0, w_ih, w_hh, y, xh, kept, gates))
+    y, xh, kept, gates = backend().sequence(cell, rows, *at, states[0], c0, w_ih, w_hh, b)
+    saved = (rows if tokens else None, *at, c0, w_ih, w_hh, y, xh, kept, gates)
+    ctx = SequenceContext(cell, (n, steps), packing, saved)
     ends = packing.source[packing.last] if len(packing.source) else packing.last
     h_last = _last(packing, y, ends, states[0])
     c_last = _last(packing, kept, packing.last, c0) if more else None
@@ -168,8 +175,8 @@ def _forward(
 
 def _backward(
     op: str, dy: Any, dh_last: Any, dc_last: Any, ctx: SequenceContext
-) -> tuple[Array, Array, Any, Array, Array, Array]:
-    (n, steps, features), packing, y = ctx.shape, ctx.packing, ctx.arrays[5]
+) -> tuple[Any, Array, Any, Array, Array, Array]:
+    (n, steps), packing, y = ctx.shape, ctx.packing, ctx.arrays[6]
     hidden = y.shape[1]
     dy = check.gradient(op, "dy", dy, y, (n, steps, hidden))
     into = [check.gradient(op, "dh_last", dh_last, y, (n, hidden))]
@@ -181,7 +188,19 @@ def _backward(
         ctx.cell, dy.reshape(n * steps, hidden), into[0], (*into, None)[1], *ctx.arrays
     )
     dc0 = _unsorted(packing, dc0) if ctx.cell == "lstm" else None
-    return dx.reshape(n, steps, features), _unsorted(packing, dh0), dc0, dw_ih, dw_hh, db
+    dx = None if dx is None else dx.reshape(n, steps, ctx.arrays[4].shape[1])
+    return dx, _unsorted(packing, dh0), dc0, dw_ih, dw_hh, db
+
+
+def _tokens(op: str, x: npt.NDArray[Any], least_above: int) -> _Indices:
+    """Whole numbers (N,T) in 0..D-1 as a vector."""
+    wrong = np.argwhere((x < 0) | (x >= least_above))
+    if len(wrong):
+        n, t = wrong[0]
+        raise ValueError(
+            f"{op}: token {x[n, t]} at ({n}, {t}) is out of range: w_ih takes 0..{least_above - 1}"
+        )
+    return np.ascontiguousarray(x, np.int64).reshape(-1)
 
 
 def _last(packing: Packing, rows: Array, at: _Indices, initial: Any) -> Array:
@@ -203,9 +222,10 @@ def _unsorted(packing: Packing, values: Array) -> Array:
 def _check_shapes(
     op: str, x: Array, h0: Array, w_ih: Array, w_hh: Array, b: Array, gates: int, biases: int
 ) -> None:
-    check.ndim(op, "x", x, "NTD")
+    tokens = x.dtype.kind in "iu"
+    check.ndim(op, "x", x, "NT" if tokens else "NTD")
     check.ndim(op, "h0", h0, "NH")
-    (n, _, features), hidden = x.shape, h0.shape[1]
+    n, features, hidden = len(x), w_ih.shape[-1] if tokens else x.shape[2], h0.shape[1]
     if features == 0 or hidden == 0:
         raise ValueError(f"{op}: features and units cannot be 0, got x {x.shape} and h0 {h0.shape}")
     check.shape(op, "h0", h0, (n, hidden), "(N, H) with the N of x")

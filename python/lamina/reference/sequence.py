@@ -30,7 +30,7 @@ def _padded(n: int, dtype: np.dtype[np.floating]) -> int:
 
 def sequence(
     cell: str,
-    x: Array,
+    x: Array | _Indices,
     source: _Indices,
     offset: _Indices,
     h0: Array,
@@ -39,13 +39,19 @@ def sequence(
     w_hh: Array,
     b: Array,
 ) -> tuple[Array, Array, Array | None, Array]:
-    """x (R,D) -> y (R,H), [x|h before] (P,K), c or m (P,H) if the cell has one, activated gates (P,GH)."""
-    features, hidden = x.shape[1], h0.shape[1]
-    xh = np.zeros((len(source), _padded(features + hidden, x.dtype)), x.dtype)
-    xh[:, :features] = x[source]
-    gates: Array = xh[:, :features] @ w_ih.T
+    """x (R,D) or tokens (R,) -> y (R,H), [x|h before] (P,K), of tokens [h before]; c or m (P,H) if the cell
+    has one, activated gates (P,GH).
+    """
+    features, hidden, dtype = x.shape[1] if x.ndim == 2 else 0, h0.shape[1], w_ih.dtype
+    xh = np.zeros((len(source), _padded(features + hidden, dtype)), dtype)
+    gates: Array
+    if x.ndim == 2:
+        xh[:, :features] = x[source]
+        gates = xh[:, :features] @ w_ih.T
+    else:
+        gates = w_ih.T[x[source]]
     gates += b[: gates.shape[1]]
-    h = np.empty((len(source), hidden), x.dtype)
+    h = np.empty((len(source), hidden), dtype)
     kept = np.empty_like(h) if cell in ("lstm", "gru") else None
     h_now, c_now = h0, c0
     for at, rows in _steps(offset):
@@ -75,7 +81,7 @@ def sequence(
             a += before @ w_hh.T
             h[at] = np.tanh(a) if cell == "rnn_tanh" else np.maximum(a, 0)
         h_now = h[at]
-    y = np.zeros((len(x), hidden), x.dtype)
+    y = np.zeros((len(x), hidden), dtype)
     y[source] = h
     return y, xh, kept, gates
 
@@ -85,6 +91,7 @@ def sequence_backward(
     dy: Array,
     dh_last: Array,
     dc_last: Array | None,
+    tokens: _Indices | None,
     source: _Indices,
     offset: _Indices,
     c0: Array | None,
@@ -94,9 +101,9 @@ def sequence_backward(
     xh: Array,
     kept: Array | None,
     gates: Array,
-) -> tuple[Array, Array, Array | None, Array, Array, Array]:
-    """-> dx, dh0, dc0, dw_ih, dw_hh, db."""
-    features, hidden, steps = w_ih.shape[1], w_hh.shape[1], list(_steps(offset))
+) -> tuple[Array | None, Array, Array | None, Array, Array, Array]:
+    """-> dx (of tokens None), dh0, dc0, dw_ih, dw_hh, db."""
+    features, hidden, steps = w_ih.shape[1] if tokens is None else 0, w_hh.shape[1], list(_steps(offset))
     x, earlier = xh[:, :features], xh[:, features : features + hidden]
     dh0, dc0 = dh_last.copy(), None if dc_last is None else dc_last.copy()
     da = np.empty_like(gates)
@@ -138,6 +145,10 @@ def sequence_backward(
     if dm is not None:
         dw_hh[2 * hidden :] = dm.T @ earlier
         db = np.concatenate([db, dm.sum(axis=0)])
+    if tokens is not None:
+        dw_ih = np.zeros((w_ih.shape[1], w_ih.shape[0]), dy.dtype)
+        np.add.at(dw_ih, tokens[source], da)
+        return None, dh0, dc0, np.ascontiguousarray(dw_ih.T), dw_hh, db
     dx = np.zeros((len(y), features), dy.dtype)
     dx[source] = da @ w_ih
     return dx, dh0, dc0, da.T @ x, dw_hh, db
