@@ -128,8 +128,8 @@ def sequence(
     """cell "rnn_tanh", "rnn_relu", "gru" or "lstm"; x (R,D), or tokens (R,) below D for vectors with a one at
     their place; packed row p is row source[p] of x, the packed rows of step s begin at offset[s], and there
     are ever fewer; h0 and (LSTM alone) c0 (N,H); w_ih (GH,D), w_hh (GH,H), b (GH,), of a GRU (4H,)
-    -> y (R,H), 0 where no step is; for backward [x|h before] (P,K), K = D+H (of tokens H) rounded up to an odd
-    number of 64-byte lines; c (LSTM) or h w_hn^T + b_m (GRU) (P,H), else None; activated gates (P,GH)."""
+    -> y (R,H), 0 where no step is; for backward [x|h before] (P,K), K = D+H (of tokens H) rounded up to an
+    odd number of 64-byte lines; c (LSTM) or h w_hn^T + b_m (GRU) (P,H), else None; activated gates (P,GH)."""
 
 def sequence_backward(
     cell: str,
