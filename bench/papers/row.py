@@ -1,0 +1,33 @@
+"""What every paper's module shares: a line of the table, how long to take, and progress.
+
+A module has TITLE, the paper, and `run(effort) -> Iterator[Row]`, which yields each line as soon as it is known.
+"""
+
+from typing import NamedTuple
+
+from tqdm import tqdm
+
+
+class Row(NamedTuple):
+    """One experiment: what the paper reports, what we found, and whether ours meets the paper's criterion."""
+
+    experiment: str
+    published: str
+    ours: str
+    met: bool | None  # None: the paper sets no criterion
+
+
+class Effort(NamedTuple):
+    """How much a run may take: the whole table in minutes, in seconds with `quick`, or as long as it needs."""
+
+    quick: bool = False
+    long: bool = False
+
+    def pick(self, quick: int, usual: int, long: int) -> int:
+        """A number of seeds, sequences or epochs."""
+        return quick if self.quick else long if self.long else usual
+
+
+def progress(total: int, text: str, unit: str = "sequence") -> tqdm:
+    """A bar that vanishes when it is done, and is not drawn where nobody looks."""
+    return tqdm(total=total, desc=text, unit=unit, disable=None, leave=False)
