@@ -1,6 +1,6 @@
 """What every paper's module shares: a line of the table, how long to take, and progress.
 
-A module has TITLE, the paper, and `run(effort) -> Iterator[Row]`, which yields each line as soon as it is known.
+A module has TITLE, the paper, and `run(effort) -> Iterator[Row]`, which yields each line once it is known.
 """
 
 from typing import NamedTuple
@@ -18,7 +18,7 @@ class Row(NamedTuple):
 
 
 class Effort(NamedTuple):
-    """How much a run may take: the whole table in minutes, in seconds with `quick`, or as long as it needs."""
+    """How much a run may take: the whole table in minutes, with `quick` in seconds, or as long as it needs."""
 
     quick: bool = False
     long: bool = False
