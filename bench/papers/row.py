@@ -18,7 +18,7 @@ class Row(NamedTuple):
 
 
 class Effort(NamedTuple):
-    """How much a run may take: the whole table in minutes, with `quick` in seconds, or as long as it needs."""
+    """How much a run may take: usually minutes, with `quick` seconds, with `long` as long as it needs."""
 
     quick: bool = False
     long: bool = False
