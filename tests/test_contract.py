@@ -115,12 +115,16 @@ CALLS = {
     "lstm_cell_backward": [_f(2, 3), _f(2, 3), *_STATE.values(), _f(2, 3), _f(2, 12)],
     "rnn_cell": [*_RNN.values(), _f(3)],
     "rnn_cell_backward": [_f(2, 3), *_RNN.values(), _f(2, 3)],
-    "sequence": ["lstm", _f(6, 5), *_PACKED, _f(2, 3), _f(2, 3), _f(12, 5), _f(12, 3), _f(12)],
+    "sequence": [
+        *("lstm", _f(6, 5), *_PACKED, _f(2, 3), _f(2, 3), _f(12, 5), _f(12, 3), _f(12)),
+        *(_f(2, 3), _f(6, 3), _f(6, 3)),
+    ],
     "sequence_backward": [
         "lstm",
         *(_f(6, 3), _f(2, 3), _f(2, 3), None),
         *_PACKED,
-        *(_f(2, 3), _f(12, 5), _f(12, 3)),
+        *(_f(2, 3), _f(2, 3), _f(12, 5), _f(12, 3)),
+        *(_f(2, 3), _f(6, 3), _f(6, 3)),
         *(_f(6, 3), _f(5, 16), _f(5, 3), _f(5, 12)),
     ],
     "relu": [_f(7)],
