@@ -134,8 +134,8 @@ def sequence(
     (GH,), of "gru" (4H,); mask (N,H) multiplies h on its way into the products; where zone_h and (LSTM alone)
     zone_c (R,H) are not 0, h and c stay
     -> y (R,H), 0 where no step is; for backward [x|masked h before|1] (P,K), K = D+H+1 (of tokens H+1)
-    rounded up to an odd number of 64-byte lines; (P,H) c (LSTM), h w_hn^T + b_m ("gru") or r h ("gru_before"), else
-    None; activated gates (P,GH)."""
+    rounded up to an odd number of 64-byte lines; (P,H) c (LSTM), h w_hn^T + b_m ("gru") or r h
+    ("gru_before"), else None; activated gates (P,GH)."""
 
 def sequence_backward(
     cell: str,
