@@ -27,7 +27,7 @@ KERNELS = (
     "sgd_step",
     "adam_step",
 )
-MODELS = ("lenet5", "vgg_small", "autoencoder")
+MODELS = ("lenet5", "vgg_small", "autoencoder", "char_lstm_128", "char_lstm_256")
 OTHERS = ("epoch", "footprint")
 PEERS = ("torch", "jax", "keras", "onnxruntime")
 
