@@ -105,6 +105,8 @@ def _sequence(function: Callable[..., Any], gates: int) -> Callable[..., Built]:
     """What nn.RNN, nn.GRU and nn.LSTM call, of one layer; mixed lengths as packed sequences, as they do."""
 
     def build(t: dict[str, Tensor], options: dict[str, Any]) -> Built:
+        if options["dropout"]:
+            raise Unsupported("no recurrent dropout")
         x, b, hidden = t["x"], t["b"], t["h0"].shape[1]
         states = [t[name] for name in ("h0", "c0") if name in t]
         zeros = torch.zeros(gates * hidden)
