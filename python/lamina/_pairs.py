@@ -14,12 +14,19 @@ import numpy.typing as npt
 
 from lamina import ops
 from lamina.config import available_isas
+from lamina.ops._check import refuse_mask
 
 Array = npt.NDArray[Any]
 Shape = tuple[int, ...]
 Axis = int | tuple[int, ...] | None
 
 AxisError: type[ValueError] = getattr(np, "exceptions", np).AxisError  # NumPy moved it in 1.25
+
+
+def plain(name: str, value: Any, dtype: npt.DTypeLike | None = None) -> Array:
+    """What a tensor is given as a NumPy array. TypeError for a masked array."""
+    refuse_mask("Tensor", name, value)
+    return np.asarray(value, dtype)
 
 
 def unbroadcast(grad: Array, shape: Shape | None) -> Array | None:

@@ -100,7 +100,7 @@ class Tensor:
                 f"backward: the tensor has shape {self.shape}; reduce it to one number first, e.g. with "
                 ".mean(), or give the gradient"
             )
-        seed = np.ones_like(self.data) if grad is None else np.asarray(grad, self.data.dtype)
+        seed = np.ones_like(self.data) if grad is None else pairs.plain("grad", grad, self.data.dtype)
         if seed.shape != self.shape:
             raise ValueError(f"backward: grad has shape {seed.shape}, expected {self.shape}")
         run_backward(self._edge or (self, 0), seed)
@@ -189,22 +189,22 @@ class Tensor:
 
     # comparisons: boolean arrays, since they have no gradient
     def __eq__(self, other: Any) -> Any:
-        return self.data == np.asarray(other)
+        return self.data == pairs.plain("the other operand", other)
 
     def __ne__(self, other: Any) -> Any:
-        return self.data != np.asarray(other)
+        return self.data != pairs.plain("the other operand", other)
 
     def __lt__(self, other: Any) -> Any:
-        return self.data < np.asarray(other)
+        return self.data < pairs.plain("the other operand", other)
 
     def __le__(self, other: Any) -> Any:
-        return self.data <= np.asarray(other)
+        return self.data <= pairs.plain("the other operand", other)
 
     def __gt__(self, other: Any) -> Any:
-        return self.data > np.asarray(other)
+        return self.data > pairs.plain("the other operand", other)
 
     def __ge__(self, other: Any) -> Any:
-        return self.data >= np.asarray(other)
+        return self.data >= pairs.plain("the other operand", other)
 
     __hash__ = object.__hash__
 
@@ -353,9 +353,7 @@ def _as_array(data: Any) -> Array:
         return data.data
     if isinstance(data, list | tuple) and any(isinstance(item, Tensor) for item in data):
         raise TypeError("Tensor: data is a list of tensors, whose gradients would be lost; use lamina.stack")
-    if isinstance(data, np.ma.MaskedArray):
-        raise TypeError("Tensor: data is a masked array, whose mask would be lost; first call its .filled()")
-    array = np.asarray(data)
+    array = pairs.plain("data", data)
     dtype = pairs.native(array.dtype, "Tensor: data of dtype")
     if dtype.kind != "b" and not hasattr(data, "__array__"):
         return array.astype(np.float32)  # Python numbers and lists of them have no dtype of their own
@@ -365,7 +363,7 @@ def _as_array(data: Any) -> Array:
 def _constant(value: Any, dtype: np.dtype[Any]) -> Tensor:
     if value.__class__ is float or value.__class__ is int:
         return _bare(np.array(value, dtype))
-    array = np.asarray(value)
+    array = pairs.plain("the other operand", value)
     if array.dtype.kind not in "fiub":
         raise TypeError(f"a tensor meets {type(value).__name__}: expected a tensor, an array or a number")
     return _bare(array.astype(dtype, copy=False))
@@ -392,7 +390,7 @@ def _key(key: Any) -> Any:
         return tuple(_key(part) for part in key)
     if isinstance(key, Tensor):
         return key.data
-    if not isinstance(key, list):
+    if not isinstance(key, list | np.ma.MaskedArray):
         return key
-    array = np.asarray(key)
+    array = pairs.plain("the index", key)
     return array if array.size else array.astype(np.intp)  # an empty list has no integers to tell its dtype

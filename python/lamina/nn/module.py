@@ -7,10 +7,10 @@ import numpy as np
 import numpy.typing as npt
 
 from lamina.autograd import Tensor, no_grad
-from lamina.nn._cast import refuse_mask
 from lamina.nn._errors import name_layer
 from lamina.nn._repr import represent
 from lamina.nn.summary import Summary, summarize, watchers
+from lamina.ops._check import refuse_mask
 
 Array = npt.NDArray[Any]
 M = TypeVar("M", bound="Module")

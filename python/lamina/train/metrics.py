@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lamina.nn._cast import refuse_mask
+from lamina.ops._check import refuse_mask
 
 Metric = Callable[[npt.NDArray[Any], npt.NDArray[Any]], float]
 

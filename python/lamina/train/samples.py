@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lamina.nn._cast import refuse_mask
+from lamina.ops._check import refuse_mask
 
 Rows = slice | npt.NDArray[np.intp]
 

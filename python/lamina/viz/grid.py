@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from lamina.ops._check import refuse_mask
+
 
 def tile(
     images: npt.ArrayLike, *, columns: int | None = None, gap: int = 1, background: float = 1.0
@@ -20,6 +22,7 @@ def tile(
     gap: pixels between images and around them, filled with `background`.
     Returns float32 (rows * (H + gap) + gap, columns * (W + gap) + gap), with C at the end if given.
     """
+    refuse_mask("tile", "images", images)
     x = np.asarray(images, dtype=np.float32)
     if x.ndim not in (3, 4) or 0 in x.shape:
         raise ValueError(
@@ -48,6 +51,7 @@ def image_grid(
     titles: one line above each image; without them the images stand closer, `columns` a row.
     Returns the matplotlib Figure, also saved to `path` if given. Needs `pip install "lamina[plot]"`.
     """
+    refuse_mask("image_grid", "images", images)
     x = np.asarray(images)
     x = x[..., 0] if x.ndim == 4 and x.shape[3] == 1 else x
     if titles is None:
@@ -73,6 +77,7 @@ def filter_grid(
     filters: npt.ArrayLike, *, columns: int | None = None, path: str | os.PathLike[str] | None = None
 ) -> Any:
     """Draw filters (N, H, W) or (N, H, W, C), each scaled by its greatest magnitude: 0 is middle grey."""
+    refuse_mask("filter_grid", "filters", filters)
     w = np.asarray(filters, dtype=np.float64)
     greatest = np.abs(w).max(axis=tuple(range(1, w.ndim)), keepdims=True)
     return image_grid(0.5 + 0.5 * w / np.where(greatest == 0, 1, greatest), columns=columns, path=path)
