@@ -14,19 +14,12 @@ import numpy.typing as npt
 
 from lamina import ops
 from lamina.config import available_isas
-from lamina.ops._check import refuse_mask
 
 Array = npt.NDArray[Any]
 Shape = tuple[int, ...]
 Axis = int | tuple[int, ...] | None
 
 AxisError: type[ValueError] = getattr(np, "exceptions", np).AxisError  # NumPy moved it in 1.25
-
-
-def plain(name: str, value: Any, dtype: npt.DTypeLike | None = None) -> Array:
-    """What a tensor is given as a NumPy array. TypeError for a masked array."""
-    refuse_mask("Tensor", name, value)
-    return np.asarray(value, dtype)
 
 
 def unbroadcast(grad: Array, shape: Shape | None) -> Array | None:
@@ -369,6 +362,10 @@ def extreme(a: Array, axis: Axis, keepdims: bool, arg: Callable[..., Any]) -> tu
     rest = tuple(i for i in range(a.ndim) if i not in axes)
     order = (*rest, *axes)
     moved = a.transpose(order)
+    if 0 in moved.shape[len(rest) :]:
+        raise ValueError(
+            f"{arg.__name__.removeprefix('arg')}: no elements along axis {axis} of shape {a.shape}"
+        )
     rows = moved.reshape(*moved.shape[: len(rest)], int(np.prod(moved.shape[len(rest) :])))
     chosen = np.expand_dims(arg(rows, axis=-1), -1)
     y = np.take_along_axis(rows, chosen, -1)

@@ -310,7 +310,7 @@ def test_predict_refuses_batch_sizes(batch_size):
 
 
 def test_predict_refuses_what_is_no_batch():
-    with pytest.raises(ValueError, match="predict: x must have a batch axis, got a single number"):
+    with pytest.raises(ValueError, match="predict: x must be an array with a batch axis, got "):
         nn.ReLU().predict(3.0)
     with pytest.raises(
         TypeError, match="predict: LSTMCell must return one tensor with 2 rows for 2 samples, got tuple"

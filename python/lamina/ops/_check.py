@@ -27,6 +27,15 @@ def refuse_mask(who: str, name: str, value: Any) -> None:
         )
 
 
+def array_of(who: str, name: str, value: Any, dtype: npt.DTypeLike | None = None) -> npt.NDArray[Any]:
+    """`value` as an array. TypeError for a masked one, ValueError for lists of different lengths."""
+    refuse_mask(who, name, value)
+    try:
+        return np.asarray(value, dtype)
+    except ValueError as error:
+        raise ValueError(f"{who}: {name} cannot become an array: {error}") from error
+
+
 def _is_float(value: npt.NDArray[Any] | np.generic) -> bool:
     return value.dtype.kind == "f" and value.dtype.itemsize in _NATIVE
 
@@ -174,7 +183,10 @@ def labels(op: str, value: Any, expected: tuple[int, ...], classes: int) -> npt.
     """Class numbers 0..classes-1 of the shape `expected`, as contiguous int64."""
     refuse_mask(op, "labels", value)
     if not isinstance(value, np.ndarray) or value.dtype.kind not in "iu":
-        got = f"an array of {value.dtype}" if isinstance(value, np.ndarray) else type(value).__name__
+        got = type(value).__name__
+        if isinstance(value, np.ndarray):
+            hint = ": convert them with .astype(numpy.int64)" * (value.dtype.kind in "fb")
+            got = f"an array of {value.dtype}{hint}"
         raise TypeError(f"{op}: labels must be a NumPy array of integers, got {got}")
     shape(op, "labels", value, expected, "that of x without its last axis")
     wrong = (value < 0) | (value >= classes)
