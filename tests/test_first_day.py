@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import lamina as lm
-from lamina import init, nn, optim
+from lamina import init, nn, optim, viz
 from lamina.autograd import Tensor
 
 X = np.random.default_rng(0).normal(size=(20, 4)).astype(np.float32)
@@ -103,6 +103,13 @@ LAYERS = {
         TypeError,
         r"got an array of float64: convert them with \.astype\(numpy\.int64\)",
     ),
+    "parameter": (
+        lambda: setattr(nn.Linear(4, 3), "weight", X),
+        TypeError,
+        "Linear.weight is a Parameter, which ndarray cannot replace",
+    ),
+    "columns": (lambda: viz.tile(X[None], columns=0), ValueError, "tile: columns must be at least 1, got 0"),
+    "gap": (lambda: viz.tile(X[None], gap=-1), ValueError, "tile: gap must be at least 0, got -1"),
     "rng": (lambda: nn.Linear(2, 3, rng=-1), ValueError, "rng must be an int of at least 0"),
 }
 
@@ -164,6 +171,17 @@ def test_shapes_that_are_no_tuples(name, shape):
 def test_a_share_may_be_any_float():
     histories = [fit(validation=share(0.25), seed=3) for share in (float, np.float32, np.float64)]
     assert all(history["val_loss"] == histories[0]["val_loss"] for history in histories)
+
+
+def test_parameters_can_be_replaced_by_their_like():
+    layer = nn.Linear(4, 3)
+    layer.weight = nn.Parameter(np.ones((3, 4)))
+    layer.bias = None
+    np.testing.assert_array_equal(layer(np.ones(4)).data, [4, 4, 4])
+
+
+def test_nothing_inside_prints():
+    assert repr(nn.Sequential()) == "Sequential()"
 
 
 def test_a_buffer_may_be_registered_again():

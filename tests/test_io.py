@@ -212,6 +212,15 @@ def test_saving_replaces_and_keeps_links_and_modes(path, tmp_path):
     assert stat.S_IMODE(path.stat().st_mode) == 0o640
 
 
+def test_what_is_no_file_is_left_alone(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ValueError, match=r"save: .*pipe is no regular file"):
+        lm.save(small(), tmp_path / "pipe")
+    assert (tmp_path / "pipe").is_fifo()
+    with pytest.raises(IsADirectoryError):
+        lm.save(small(), tmp_path)
+
+
 def test_missing_places(tmp_path):
     with pytest.raises(FileNotFoundError):
         lm.load(tmp_path / "nothing")

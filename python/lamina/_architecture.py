@@ -150,7 +150,7 @@ class _Builder:
                 f"{cls.__name__} cannot be built from {str(arguments)[:200]}: {error}"
             ) from error
         if getattr(module, "rng", None) is self.blank:
-            module.rng = None  # type: ignore[attr-defined]
+            module.rng = None
         return module
 
     def _repeat(self, index: Any) -> Module:

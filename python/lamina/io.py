@@ -49,7 +49,8 @@ def save(model: Module, path: str | os.PathLike[str]) -> None:
 
     Raises:
         TypeError: not a module.
-        ValueError: what the file cannot hold, or `load` would refuse; nothing is written then.
+        ValueError: what the file cannot hold, or `load` would refuse; a path that is a device or a pipe.
+            Nothing is written then.
     """
     from safetensors.numpy import save as pack
 
@@ -59,7 +60,10 @@ def save(model: Module, path: str | os.PathLike[str]) -> None:
     description["sha256"] = _digest(description, weights)
     data = pack(weights, metadata={"lamina": json.dumps(description, allow_nan=False)})
     _rehearse(data)
-    _write_atomically(Path(os.path.realpath(path)), data)
+    target = Path(os.path.realpath(path))
+    if target.exists() and not target.is_file() and not target.is_dir():  # a folder is the system's to refuse
+        raise ValueError(f"save: {target} is no regular file, and moving one into its place would destroy it")
+    _write_atomically(target, data)
 
 
 def _rehearse(data: bytes) -> None:
@@ -72,7 +76,7 @@ def _rehearse(data: bytes) -> None:
     except architecture.OwnClass:
         pass
     except ValueError as error:
-        raise ValueError(f"{refused}: {error}") from error
+        raise ValueError(f"{refused}: {error} (inside a class of your own it can be saved)") from error
 
 
 def _check_model(model: object) -> None:

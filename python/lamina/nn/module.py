@@ -44,6 +44,14 @@ class Module:
     training: bool = True  # False after eval(): dropout and the like are switched off
     _buffer_names: tuple[str, ...] = ()
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        if isinstance(vars(self).get(name), Parameter) and not isinstance(value, Parameter | None):
+            raise TypeError(
+                f"{type(self).__name__}.{name} is a Parameter, which {type(value).__name__} cannot replace: "
+                f"copy into .{name}.data[...], or set nn.Parameter(...)"
+            )
+        object.__setattr__(self, name, value)
+
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """What the module computes; called through `module(x)`."""
         raise NotImplementedError(f"{type(self).__name__} defines no forward()")
