@@ -19,6 +19,10 @@ _MAX_DEPTH = 32
 _SMALL = 1 << 16  # integers up to here are harmless, whatever they mean
 
 
+class OwnClass(ValueError):
+    """A layer's class is not of `lamina.nn`: only its owner can build it."""
+
+
 def describe(module: Module) -> dict[str, Any]:
     """{"class", "config", "modules"}: name, keyword arguments and positional modules of a layer.
 
@@ -118,7 +122,7 @@ class _Builder:
         if not isinstance(description, dict):
             raise ValueError(f"a layer is described by {type(description).__name__}, expected an object")
         if "custom" in description:
-            raise ValueError(
+            raise OwnClass(
                 f"the model has a layer of the class {str(description['custom'])[:200]}, which is not "
                 "lamina's: build the model yourself and use model.load_state_dict(lm.io.load_weights(path))"
             )
@@ -146,7 +150,7 @@ class _Builder:
                 f"{cls.__name__} cannot be built from {str(arguments)[:200]}: {error}"
             ) from error
         if getattr(module, "rng", None) is self.blank:
-            module.rng = None  # type: ignore[attr-defined]
+            module.rng = None
         return module
 
     def _repeat(self, index: Any) -> Module:

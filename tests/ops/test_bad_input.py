@@ -124,7 +124,7 @@ TYPE_ERRORS = {
         lambda: ops.relu([1.0]),
         "relu: x must be a NumPy array, got list: convert it with numpy.asarray",
     ),
-    "masked": (lambda: ops.relu(np.ma.ones(3)), "relu: x must be a NumPy array, got MaskedArray"),
+    "masked": (lambda: ops.relu(np.ma.ones(3)), "relu: x is a masked array, whose mask would be"),
     "none": (_conv(w=None), "conv2d: w must be a NumPy array, got NoneType"),
     "integers": (
         _conv(x=X.astype(int)),

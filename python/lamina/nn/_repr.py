@@ -19,7 +19,7 @@ def _arguments(module: Any) -> list[str]:
 
     found = []
     for name, parameter in inspect.signature(type(module)).parameters.items():
-        if name == "rng" or not hasattr(module, name):
+        if name == "rng" or name not in vars(module):  # `getattr` would find methods of that name too
             continue
         value = getattr(module, name)
         if isinstance(parameter.default, bool) and not isinstance(value, bool):

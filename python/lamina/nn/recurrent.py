@@ -29,6 +29,7 @@ class _Cell(Module):
         if state is None:
             rows = len(x.data) if x.ndim else 0
             return Tensor(np.zeros((rows, self.hidden_size), self.bias.dtype))
+        check.refuse_mask(type(self).__name__, "state", state)
         return state if isinstance(state, Tensor) else Tensor(np.asarray(state, self.bias.dtype))
 
     def multiply_adds(self, x_shape: tuple[int, ...], y_shape: tuple[int, ...]) -> int:
