@@ -59,7 +59,7 @@ def correlations(values: npt.ArrayLike, signal: npt.ArrayLike) -> Array:
     if not s.any():
         raise ValueError("correlations: signal is constant: nothing can follow it")
     scale = np.sqrt((v * v).sum(axis=0) * (s @ s))
-    return np.divide(s @ v, scale, out=np.zeros(v.shape[1]), where=scale > 0)
+    return np.asarray(np.divide(s @ v, scale, out=np.zeros(v.shape[1]), where=scale > 0))
 
 
 def rank_units(
