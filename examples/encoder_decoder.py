@@ -65,10 +65,10 @@ def main() -> None:
     lm.manual_seed(0)
     rng = np.random.default_rng(0)
     model, loss, curve = Translator(), nn.CrossEntropyLoss(), []
-    optimizer, steps = optim.Adam(model.parameters(), 0.003), 800 if options.quick else 2400
-    x_new, lengths_new, right = words(rng, 1000)
+    optimizer, steps = optim.Adam(model.parameters(), 0.003), 600 if options.quick else 2400
+    x_new, lengths_new, right = words(rng, 500)
     for step in trange(steps + 1, disable=None):
-        if step % (steps // 40) == 0:
+        if step % (steps // 30) == 0:
             forced = model(x_new, lengths_new, right).data
             free = model.write(x_new, lengths_new)
             curve.append((step, *[scores(y.argmax(axis=2), right)[0] for y in (forced, free)]))
@@ -76,7 +76,7 @@ def main() -> None:
         optimizer.zero_grad()
         loss(model(x, lengths, answers), answers).backward()
         optimizer.step()
-    print(f"accuracy, whole answers to 1,000 new words {scores(free.argmax(axis=2), right)[1]:.1%}")
+    print(f"accuracy, whole answers to 500 new words {scores(free.argmax(axis=2), right)[1]:.1%}")
 
     figure = Figure(figsize=(10, 4), layout="constrained")
     left, axes = figure.subplots(1, 2, width_ratios=(1.2, 1))

@@ -19,7 +19,9 @@ UNITS, STEPS, SEQUENCES = 32, 60, 8
 def plain(scale, seed):
     """A net whose recurrent weights are orthogonal, times `scale`."""
     layer = nn.RNN(UNITS, UNITS, rng=seed).astype(np.float64)
-    layer.weight_hh_l0.data[:] = scale * np.linalg.qr(np.random.default_rng(seed).normal(size=(UNITS, UNITS)))[0]
+    layer.weight_hh_l0.data[:] = (
+        scale * np.linalg.qr(np.random.default_rng(seed).normal(size=(UNITS, UNITS)))[0]
+    )
     return layer
 
 

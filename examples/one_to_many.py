@@ -63,7 +63,7 @@ def main() -> None:
     played = np.array([play(model, tune, score.shape[1]) for tune in range(len(TUNES))])
     followers = [score[:, 1:][score[:, :-1] == note] for note in range(len(NOTES))]
     known = sum(np.bincount(after).max() for after in followers if len(after)) / score[:, 1:].size
-    print(f"accuracy of the notes played {np.mean(played == score):.1%} (by the note before: {known:.0%})")
+    print(f"accuracy of the notes played {np.mean(played == score):.1%} (by the note before: {known:.1%})")
 
     figure = Figure(figsize=(10, 3.4), layout="constrained")
     axes = figure.subplots(1, len(TUNES), sharey=True)
