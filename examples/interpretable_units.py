@@ -66,7 +66,7 @@ def main() -> None:
     model = text.CharModel(data.characters, hidden_size=32, num_layers=1)
     searched, unseen = write(rng, 60), write(rng, 60)
     before = read(model, searched)
-    train(model, data.codes, epochs=12 if options.quick else 40)
+    train(model, data.codes, epochs=20 if options.quick else 40)
     traces, checked = read(model, searched), read(model, unseen)
 
     shown = unseen[:288]

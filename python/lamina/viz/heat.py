@@ -54,7 +54,7 @@ def text_heat(
     for line in range(lines):
         part = rows[:, line * columns : (line + 1) * columns]
         canvas[line * block + below :][: len(rows), : part.shape[1]] = part
-    figure = new_figure(columns * _INCHES[0] + 1.2, len(canvas) * _INCHES[1] + 0.9)
+    figure = new_figure(columns * _INCHES[0] + 1.2, len(canvas) * _INCHES[1] + 1.1)
     axes = figure.add_subplot()
     shown = axes.imshow(canvas, cmap="RdBu_r", vmin=-1, vmax=1, aspect="auto", interpolation="nearest")
     for t, character in enumerate(text):
@@ -64,6 +64,7 @@ def text_heat(
     _name_rows(axes, names, lines, block, below)
     bar = figure.colorbar(shown, ax=axes, location="bottom", fraction=0.05, aspect=60, ticks=[-1, 0, 1])
     bar.ax.set_xticklabels(["−m", "0", "+m"])
+    bar.set_label(f"m: the greatest magnitude of {'the row' if below else 'all'}")
     if path is not None:
         figure.savefig(path, dpi=150)
     return figure
