@@ -39,7 +39,7 @@ from lamina.functions import (
 )
 
 if TYPE_CHECKING:
-    from lamina import datasets, io, models, testing, text, train, viz
+    from lamina import datasets, io, models, probe, testing, text, train, viz
     from lamina.io import load, save
     from lamina.text import generate
     from lamina.train.evaluate import evaluate
@@ -51,6 +51,7 @@ _LAZY = {
     "datasets": "lamina.datasets",
     "io": "lamina.io",
     "models": "lamina.models",
+    "probe": "lamina.probe",
     "testing": "lamina.testing",
     "text": "lamina.text",
     "train": "lamina.train",
@@ -102,6 +103,7 @@ __all__ = [
     "ops",
     "optim",
     "power",
+    "probe",
     "relu",
     "save",
     "set_num_threads",

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lamina.ops import _check as check
+from lamina.viz._canvas import new_figure
 
 
 def tile(
@@ -82,12 +83,8 @@ def filter_grid(
 
 
 def _figure(aspect: float) -> Any:
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError('lamina.viz needs matplotlib: pip install "lamina[plot]"') from error
     area = 36.0  # square inches
-    return Figure(figsize=(math.sqrt(area * aspect), math.sqrt(area / aspect)), layout="constrained")
+    return new_figure(math.sqrt(area * aspect), math.sqrt(area / aspect))
 
 
 def _show(axes: Any, image: npt.NDArray[Any]) -> None:
