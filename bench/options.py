@@ -26,6 +26,7 @@ KERNELS = (
     "topk",
     "sgd_step",
     "adam_step",
+    "rms_step",
 )
 MODELS = ("lenet5", "vgg_small", "autoencoder")
 OTHERS = ("epoch", "footprint")
