@@ -115,12 +115,16 @@ CALLS = {
     "lstm_cell_backward": [_f(2, 3), _f(2, 3), *_STATE.values(), _f(2, 3), _f(2, 12)],
     "rnn_cell": [*_RNN.values(), _f(3)],
     "rnn_cell_backward": [_f(2, 3), *_RNN.values(), _f(2, 3)],
-    "sequence": ["lstm", _f(6, 5), *_PACKED, _f(2, 3), _f(2, 3), _f(12, 5), _f(12, 3), _f(12)],
+    "sequence": [
+        *("lstm", _f(6, 5), *_PACKED, _f(2, 3), _f(2, 3), _f(12, 5), _f(12, 3), _f(12)),
+        *(_f(2, 3), _f(6, 3), _f(6, 3)),
+    ],
     "sequence_backward": [
         "lstm",
         *(_f(6, 3), _f(2, 3), _f(2, 3), None),
         *_PACKED,
-        *(_f(2, 3), _f(12, 5), _f(12, 3)),
+        *(_f(2, 3), _f(2, 3), _f(12, 5), _f(12, 3)),
+        *(_f(2, 3), _f(6, 3), _f(6, 3)),
         *(_f(6, 3), _f(5, 16), _f(5, 3), _f(5, 12)),
     ],
     "relu": [_f(7)],
@@ -189,6 +193,9 @@ _WRONG = {
 }
 
 
+_OPTIONAL = {("gemm", 2), ("conv2d", 2), ("sequence", 9), ("sequence_backward", 11)}
+
+
 @compiled
 @pytest.mark.parametrize("wrong", _WRONG)
 @pytest.mark.parametrize(("name", "index"), ARRAYS)
@@ -200,7 +207,7 @@ def test_core_refuses_a_wrong_array(name, index, wrong):
         value = array.astype(np.int32)  # one float array alone may be float64
     if wrong == "byte-swapped" and array.itemsize == 1:
         value = array.astype(np.int16)
-    if value is None and (name, index) in {("gemm", 2), ("conv2d", 2)}:
+    if value is None and (name, index) in _OPTIONAL:
         getattr(config.backend(), name)(*_replaced(name, index, value))
         return
     with pytest.raises((TypeError, ValueError)):

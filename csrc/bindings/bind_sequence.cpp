@@ -6,9 +6,12 @@ namespace {
 Cell cell_named(const char* op, const std::string& name) {
   if (name == "rnn_tanh") return Cell::rnn_tanh;
   if (name == "rnn_relu") return Cell::rnn_relu;
+  if (name == "rnn_satlin") return Cell::rnn_satlin;
   if (name == "gru") return Cell::gru;
+  if (name == "gru_before") return Cell::gru_before;
   if (name == "lstm") return Cell::lstm;
-  fail_value(std::string(op) + ": unknown cell " + name + ": expected rnn_tanh, rnn_relu, gru or lstm");
+  fail_value(std::string(op) + ": unknown cell " + name +
+             ": expected rnn_tanh, rnn_relu, rnn_satlin, gru, gru_before or lstm");
 }
 
 // offset (steps + 1,) must rise from 0 to the number of packed rows, by less and less, at most N at a time; source must
@@ -47,9 +50,23 @@ const std::int64_t* tokens_below(const char* op, const py::array& x, Index D) {
   return found;
 }
 
+constexpr bool has_kept(Cell cell) { return cell >= Cell::gru; }  // c or m
+
+template <class T>
+void set_masks(const char* op, const SequenceShape& s, const std::optional<py::array>& mask,
+               const std::optional<py::array>& zone_h, const std::optional<py::array>& zone_c, Cell cell,
+               Sequence<T>& q) {
+  if (zone_c.has_value() != (zone_h.has_value() && cell == Cell::lstm))
+    fail_value(std::string(op) + ": zone_c goes with zone_h, of an LSTM alone");
+  q.mask = optional_input<T>(op, "mask", mask, {s.N, s.H});
+  q.zone_h = optional_input<T>(op, "zone_h", zone_h, {s.R, s.H});
+  q.zone_c = optional_input<T>(op, "zone_c", zone_c, {s.R, s.H});
+}
+
 py::tuple sequence(const std::string& name, const py::array& x, const py::array& source, const py::array& offset,
                    const py::array& h0, const std::optional<py::array>& c0, const py::array& w_ih,
-                   const py::array& w_hh, const py::array& b) {
+                   const py::array& w_hh, const py::array& b, const std::optional<py::array>& mask,
+                   const std::optional<py::array>& zone_h, const std::optional<py::array>& zone_c) {
   const char* op = "sequence";
   const Cell cell = cell_named(op, name);
   const bool tokens = same_dtype(x.dtype(), py::dtype::of<std::int64_t>());
@@ -73,9 +90,13 @@ py::tuple sequence(const std::string& name, const py::array& x, const py::array&
                   .xh = data<T>(xh),
                   .gates = data<T>(gates),
                   .c = nullptr,
-                  .m = nullptr};
-    py::object kept = py::none();  // c or m
-    if (cell == Cell::lstm || cell == Cell::gru) {
+                  .m = nullptr,
+                  .mask = nullptr,
+                  .zone_h = nullptr,
+                  .zone_c = nullptr};
+    set_masks(op, s, mask, zone_h, zone_c, cell, q);
+    py::object kept = py::none();
+    if (has_kept(cell)) {
       py::array more = allocate<T>({P, s.H});
       (cell == Cell::lstm ? q.c : q.m) = data<T>(more);
       kept = more;
@@ -90,8 +111,10 @@ py::tuple sequence(const std::string& name, const py::array& x, const py::array&
 
 py::tuple sequence_backward(const std::string& name, const py::array& dy, const py::array& dh_last,
                             const std::optional<py::array>& dc_last, const std::optional<py::array>& tokens,
-                            const py::array& source, const py::array& offset, const std::optional<py::array>& c0,
-                            const py::array& w_ih, const py::array& w_hh, const py::array& y, const py::array& xh,
+                            const py::array& source, const py::array& offset, const py::array& h0,
+                            const std::optional<py::array>& c0, const py::array& w_ih, const py::array& w_hh,
+                            const std::optional<py::array>& mask, const std::optional<py::array>& zone_h,
+                            const std::optional<py::array>& zone_c, const py::array& y, const py::array& xh,
                             const std::optional<py::array>& kept, const py::array& gates) {
   const char* op = "sequence_backward";
   const Cell cell = cell_named(op, name);
@@ -100,7 +123,7 @@ py::tuple sequence_backward(const std::string& name, const py::array& dy, const 
   require_rank(op, "w_ih", w_ih, 2, "(GH, D)");
   const SequenceShape s = sequence_shape(op, y, w_ih.shape(1), source, offset, dh_last);
   if (tokens && (tokens->ndim() != 1 || tokens->shape(0) != s.R)) fail_value(std::string(op) + ": tokens must be (R,)");
-  if (kept.has_value() != (lstm || cell == Cell::gru) || dc_last.has_value() != lstm || c0.has_value() != lstm)
+  if (kept.has_value() != has_kept(cell) || dc_last.has_value() != lstm || c0.has_value() != lstm)
     fail_value(std::string(op) + ": what was kept does not fit the cell");
   return by_dtype(op, "dy", dy, [&](auto type) -> py::tuple {
     using T = typename decltype(type)::type;
@@ -108,18 +131,22 @@ py::tuple sequence_backward(const std::string& name, const py::array& dy, const 
     const Shape state{s.N, s.H}, from_x{G * s.H, s.D}, from_h{G * s.H, s.H};
     const auto made = [](const T* saved) { return const_cast<T*>(saved); };  // read alone on the way back
     const T* more = optional_input<T>(op, "kept", kept, {P, s.H});
-    const Sequence<T> q{.x = nullptr,
-                        .tokens = tokens ? tokens_below(op, *tokens, s.D) : nullptr,
-                        .h0 = nullptr,
-                        .c0 = optional_input<T>(op, "c0", c0, state),
-                        .w_ih = input<T>(op, "w_ih", w_ih, from_x),
-                        .w_hh = input<T>(op, "w_hh", w_hh, from_h),
-                        .b = nullptr,
-                        .y = made(input<T>(op, "y", y, {s.R, s.H})),
-                        .xh = made(input<T>(op, "xh", xh, {P, padded_row((tokens ? 0 : s.D) + s.H, sizeof(T))})),
-                        .gates = made(input<T>(op, "gates", gates, {P, G * s.H})),
-                        .c = made(lstm ? more : nullptr),
-                        .m = made(lstm ? nullptr : more)};
+    Sequence<T> q{.x = nullptr,
+                  .tokens = tokens ? tokens_below(op, *tokens, s.D) : nullptr,
+                  .h0 = input<T>(op, "h0", h0, state),
+                  .c0 = optional_input<T>(op, "c0", c0, state),
+                  .w_ih = input<T>(op, "w_ih", w_ih, from_x),
+                  .w_hh = input<T>(op, "w_hh", w_hh, from_h),
+                  .b = nullptr,
+                  .y = made(input<T>(op, "y", y, {s.R, s.H})),
+                  .xh = made(input<T>(op, "xh", xh, {P, padded_row((tokens ? 0 : s.D) + s.H, sizeof(T))})),
+                  .gates = made(input<T>(op, "gates", gates, {P, G * s.H})),
+                  .c = made(lstm ? more : nullptr),
+                  .m = made(lstm ? nullptr : more),
+                  .mask = nullptr,
+                  .zone_h = nullptr,
+                  .zone_c = nullptr};
+    set_masks(op, s, mask, zone_h, zone_c, cell, q);
     py::array dx = allocate<T>({tokens ? 0 : s.R, s.D}), dh0 = allocate<T>(state), dw_ih = allocate<T>(from_x),
               dw_hh = allocate<T>(from_h), db = allocate<T>({bias_count(cell) * s.H});
     SequenceGradient<T> d{.dy = input<T>(op, "dy", dy, {s.R, s.H}),
@@ -150,10 +177,10 @@ py::tuple sequence_backward(const std::string& name, const py::array& dy, const 
 void bind_sequence(py::module_& m) {
   using py::arg;
   m.def("sequence", &sequence, arg("cell"), arg("x"), arg("source"), arg("offset"), arg("h0"), arg("c0"), arg("w_ih"),
-        arg("w_hh"), arg("b"));
+        arg("w_hh"), arg("b"), arg("mask"), arg("zone_h"), arg("zone_c"));
   m.def("sequence_backward", &sequence_backward, arg("cell"), arg("dy"), arg("dh_last"), arg("dc_last"), arg("tokens"),
-        arg("source"), arg("offset"), arg("c0"), arg("w_ih"), arg("w_hh"), arg("y"), arg("xh"), arg("kept"),
-        arg("gates"));
+        arg("source"), arg("offset"), arg("h0"), arg("c0"), arg("w_ih"), arg("w_hh"), arg("mask"), arg("zone_h"),
+        arg("zone_c"), arg("y"), arg("xh"), arg("kept"), arg("gates"));
 }
 
 }  // namespace lamina

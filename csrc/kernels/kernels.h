@@ -11,8 +11,8 @@ struct CellShape {
   Index N, D, H;
 };
 
-enum class Cell { rnn_tanh, rnn_relu, gru, lstm };
-constexpr Index gate_count(Cell cell) { return cell == Cell::lstm ? 4 : cell == Cell::gru ? 3 : 1; }
+enum class Cell { rnn_tanh, rnn_relu, rnn_satlin, gru, gru_before, lstm };
+constexpr Index gate_count(Cell cell) { return cell == Cell::lstm ? 4 : cell < Cell::gru ? 1 : 3; }
 constexpr Index bias_count(Cell cell) { return cell == Cell::gru ? 4 : gate_count(cell); }
 
 // N sequences packed by time: step s has the packed rows [offset[s], offset[s + 1]), one of each sequence that is so
@@ -33,7 +33,8 @@ struct Sequence {
   const T* x;                  // null where tokens (R,) stand for vectors of D with a one at their place
   const std::int64_t* tokens;  // each in 0..D-1
   const T *h0, *c0, *w_ih, *w_hh, *b;
-  T *y, *xh, *gates, *c, *m;  // made forward, read backward; c: LSTM alone, m: GRU alone
+  T *y, *xh, *gates, *c, *m;        // made forward, read backward; c: LSTM alone, m: GRU alone
+  const T *mask, *zone_h, *zone_c;  // (N,H), (R,H), (R,H, LSTM alone) or null
 };
 template <class T>
 struct SequenceGradient {

@@ -124,12 +124,18 @@ def sequence(
     w_ih: _Array,
     w_hh: _Array,
     b: _Array,
+    mask: _Array | None,
+    zone_h: _Array | None,
+    zone_c: _Array | None,
 ) -> tuple[_Array, _Array, _Array | None, _Array]:
-    """cell "rnn_tanh", "rnn_relu", "gru" or "lstm"; x (R,D), or tokens (R,) below D for vectors with a one at
-    their place; packed row p is row source[p] of x, the packed rows of step s begin at offset[s], and there
-    are ever fewer; h0 and (LSTM alone) c0 (N,H); w_ih (GH,D), w_hh (GH,H), b (GH,), of a GRU (4H,)
-    -> y (R,H), 0 where no step is; for backward [x|h before] (P,K), K = D+H (of tokens H) rounded up to an
-    odd number of 64-byte lines; c (LSTM) or h w_hn^T + b_m (GRU) (P,H), else None; activated gates (P,GH)."""
+    """cell "rnn_tanh", "rnn_relu", "rnn_satlin", "gru", "gru_before" or "lstm"; x (R,D), or tokens (R,) below
+    D for vectors with a one at their place; packed row p is row source[p] of x, the packed rows of step s
+    begin at offset[s], and there are ever fewer; h0 and (LSTM alone) c0 (N,H); w_ih (GH,D), w_hh (GH,H), b
+    (GH,), of "gru" (4H,); mask (N,H) multiplies h on its way into the products; where zone_h and (LSTM alone)
+    zone_c (R,H) are not 0, h and c stay
+    -> y (R,H), 0 where no step is; for backward [x|masked h before] (P,K), K = D+H (of tokens H) rounded up
+    to an odd number of 64-byte lines; (P,H) c (LSTM), h w_hn^T + b_m ("gru") or r h ("gru_before"), else
+    None; activated gates (P,GH)."""
 
 def sequence_backward(
     cell: str,
@@ -139,9 +145,13 @@ def sequence_backward(
     tokens: _Indices | None,
     source: _Indices,
     offset: _Indices,
+    h0: _Array,
     c0: _Array | None,
     w_ih: _Array,
     w_hh: _Array,
+    mask: _Array | None,
+    zone_h: _Array | None,
+    zone_c: _Array | None,
     y: _Array,
     xh: _Array,
     kept: _Array | None,

@@ -140,6 +140,42 @@ def test_dropout_stands_between_the_layers_in_training_alone():
     np.testing.assert_array_equal(layer(x)[0].data, layer(x)[0].data)
 
 
+@pytest.mark.parametrize("option", ["recurrent_dropout", "zoneout"])
+@pytest.mark.parametrize("kind", LAYERS, ids=lambda kind: kind.__name__)
+def test_recurrent_dropout_and_zoneout_act_in_training_alone(kind, option):
+    plain, layer = kind(3, 8, 2, rng=0), kind(3, 8, 2, rng=0, **{option: 0.5})
+    x = np.ones((2, 5, 3), np.float32)
+    lm.manual_seed(0)
+    assert not np.array_equal(layer(x)[0].data, layer(x)[0].data)
+    layer.eval()
+    np.testing.assert_array_equal(layer(x)[0].data, plain(x)[0].data)
+
+
+def test_zoneout_keeps_states_as_often_as_it_says():
+    layer = nn.LSTM(3, 50, zoneout=(0.25, 0.0), rng=0)
+    lm.manual_seed(0)
+    y, _ = layer(np.random.default_rng(0).standard_normal((20, 30, 3)).astype(np.float32))
+    held = np.mean(y.data[:, 1:] == y.data[:, :-1])
+    assert abs(held - 0.25) < 0.01  # of 29,000: three standard deviations are 0.008
+
+
+def test_recurrent_dropout_drops_the_same_units_at_every_step():
+    """With the identity for a recurrent weight and no input, a unit keeps its state or loses it at once."""
+    layer = nn.RNN(1, 40, nonlinearity="relu", recurrent_dropout=0.5, rng=0)
+    layer.weight_hh_l0.data[...] = np.eye(40) / 2  # kept units are multiplied by 2
+    layer.bias_l0.data[...] = 0
+    start = np.ones((1, 3, 40), np.float32)
+    y, _ = layer(np.zeros((3, 6, 1)), start)
+    assert set(np.unique(y.data)) == {0, 1}
+    np.testing.assert_array_equal(y.data, np.repeat(y.data[:, :1], 6, axis=1))
+
+
+def test_reset_before_needs_no_fourth_bias():
+    layer = nn.GRU(3, 4, reset_after=False)
+    assert layer.bias_l0.shape == (12,)
+    assert layer(np.ones((2, 5, 3)))[0].shape == (2, 5, 4)
+
+
 def test_the_forget_gate_starts_open():
     layer = nn.LSTM(3, 4, 2, bidirectional=True)
     for name, parameter in layer.named_parameters():
@@ -158,6 +194,12 @@ def test_the_forget_gate_starts_open():
         ),
         (lambda: nn.RNN(3, 4)(np.zeros((2, 5, 3)), None, [6, 1]), r"RNN: lengths must lie in 0..5"),
         (lambda: nn.RNN(3, 4, nonlinearity="sin"), r"RNN: unknown nonlinearity 'sin'"),
+        (lambda: nn.GRU(3, 4, zoneout=(0.1, 0.1)), r"GRU: zoneout must be a number, got \(0.1, 0.1\)"),
+        (lambda: nn.LSTM(3, 4, zoneout=(0.1,)), r"LSTM: zoneout must be a number or a pair for h and c"),
+        (
+            lambda: nn.LSTM(3, 4, recurrent_dropout=1.0),
+            r"LSTM: recurrent_dropout must be at least 0 and less",
+        ),
         (lambda: nn.LSTM(3, 0), r"LSTM: hidden_size must be at least 1"),
         (lambda: nn.LSTM(3, 4, dropout=1.0), r"LSTM: dropout"),
     ],

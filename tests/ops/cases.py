@@ -23,6 +23,7 @@ class Op:
     gradients: int = 1  # how many arrays backward takes before its context
 
 
+_MASKS = ("recurrent_mask", "zone_h", "zone_c")
 OPS = {
     "gemm": Op(ops.gemm, ops.gemm_backward, ("a", "b")),
     "linear": Op(ops.linear, ops.linear_backward, ("x", "w", "b")),
@@ -31,9 +32,9 @@ OPS = {
     "avg_pool2d": Op(ops.avg_pool2d, ops.avg_pool2d_backward, ("x",)),
     "lstm_cell": Op(ops.lstm_cell, ops.lstm_cell_backward, ("x", "h", "c", "w_ih", "w_hh", "b"), gradients=2),
     "rnn_cell": Op(ops.rnn_cell, ops.rnn_cell_backward, ("x", "h", "w_ih", "w_hh", "b")),
-    "rnn": Op(ops.rnn, ops.rnn_backward, ("x", "h0", "w_ih", "w_hh", "b"), gradients=2),
-    "gru": Op(ops.gru, ops.gru_backward, ("x", "h0", "w_ih", "w_hh", "b"), gradients=2),
-    "lstm": Op(ops.lstm, ops.lstm_backward, ("x", "h0", "c0", "w_ih", "w_hh", "b"), gradients=3),
+    "rnn": Op(ops.rnn, ops.rnn_backward, ("x", "h0", "w_ih", "w_hh", "b"), _MASKS, gradients=2),
+    "gru": Op(ops.gru, ops.gru_backward, ("x", "h0", "w_ih", "w_hh", "b"), _MASKS, gradients=2),
+    "lstm": Op(ops.lstm, ops.lstm_backward, ("x", "h0", "c0", "w_ih", "w_hh", "b"), _MASKS, gradients=3),
     "relu": Op(ops.relu, ops.relu_backward, ("x",)),
     "sigmoid": Op(ops.sigmoid, ops.sigmoid_backward, ("x",)),
     "tanh": Op(ops.tanh, ops.tanh_backward, ("x",)),
@@ -89,7 +90,7 @@ class Case:
 
     def forward(self, arrays: dict[str, np.ndarray]) -> tuple[tuple[np.ndarray, ...], Any]:
         """-> outputs, context."""
-        y, ctx = OPS[self.op].forward(*arrays.values(), **self.options)
+        y, ctx = OPS[self.op].forward(**arrays, **self.options)
         return (y if isinstance(y, tuple) else (y,)), ctx
 
     def backward(self, dys: tuple[np.ndarray, ...], ctx: Any) -> dict[str, np.ndarray]:
@@ -108,6 +109,8 @@ def _draw(
 ) -> np.ndarray:
     if name == "labels":
         return rng.integers(0, case.shapes["x"][-1], shape)
+    if name in _MASKS:
+        return np.asarray(rng.choice([0, 2], shape), dtype)
     if kind == "integers":
         return np.asarray(rng.integers(1, 4, shape) * rng.choice([-1, 1], shape), dtype)
     if kind == "distinct":
@@ -155,12 +158,15 @@ def _pool(op: str, name: str, x: tuple[int, int, int, int], kernel: Any, **optio
     return Case(op, name, {"x": x}, {"kernel_size": kernel} | options)
 
 
-def _sequence(op: str, n: int, t: int, d: int, h: int, **options: Any) -> Case:
-    """`lengths` may be given as a tuple."""
+def _sequence(op: str, n: int, t: int, d: int, h: int, masks: str = "", **options: Any) -> Case:
+    """`lengths` may be given as a tuple; `masks` names those that the case has by their last letters."""
     gates, biases = SEQUENCES[op]
+    biases = biases if options.get("reset_after", True) else gates
     shapes = {"x": (n, t, d), "h0": (n, h)} | ({"c0": (n, h)} if op == "lstm" else {})
     shapes |= {"w_ih": (gates * h, d), "w_hh": (gates * h, h), "b": (biases * h,)}
+    shapes |= {name: (n, h) if name[-1] == "k" else (n, t, h) for name in _MASKS if name[-1] in masks}
     words = [f"{name}={value}".replace(" ", "") for name, value in options.items()]
+    words += [f"masks={masks}"] if masks else []
     return Case(op, "-".join([f"{n}x{t}x{d}x{h}", *words]), shapes, options)
 
 
@@ -329,30 +335,48 @@ RNN_CELL = [_rnn(*sizes) for sizes in _CELLS]
 _LENGTHS: list[dict[str, Any]] = [{}, {"lengths": (2, 5, 0, 1)}, {"lengths": (5, 5, 4, 5)}]
 
 
-def _sequences(op: str) -> list[Case]:
+def _sequences(op: str, **more: Any) -> list[Case]:
     return [
-        *(_sequence(op, *sizes) for sizes in [(1, 1, 1, 1), (3, 2, 5, 7), (2, 1, 3, 17), (0, 3, 2, 4)]),
         *(
-            _sequence(op, 4, 5, 3, 6, **lengths, **({"reverse": True} if reverse else {}))
+            _sequence(op, *sizes, **more)
+            for sizes in [(1, 1, 1, 1), (3, 2, 5, 7), (2, 1, 3, 17), (0, 3, 2, 4)]
+        ),
+        *(
+            _sequence(op, 4, 5, 3, 6, **more, **lengths, **({"reverse": True} if reverse else {}))
             for lengths in _LENGTHS
             for reverse in (False, True)
         ),
-        _sequence(op, 3, 0, 2, 4),
-        _sequence(op, 2, 2, 2, 3, lengths=(1, 2), reverse=True),
-        _sequence(op, 17, 3, 4, 33, lengths=tuple(i % 4 for i in range(17))),
+        _sequence(op, 3, 0, 2, 4, **more),
+        _sequence(op, 2, 2, 2, 3, lengths=(1, 2), reverse=True, **more),
+        _sequence(op, 17, 3, 4, 33, lengths=tuple(i % 4 for i in range(17)), **more),
+    ]
+
+
+def _masked(op: str, masks: tuple[str, ...], **options: Any) -> list[Case]:
+    return [
+        _sequence(op, 4, 5, 3, 6, masks, **options, **lengths, **({"reverse": True} if reverse else {}))
+        for masks in masks
+        for lengths, reverse in [(_LENGTHS[0], False), (_LENGTHS[1], True)]
     ]
 
 
 # Of whole numbers, and small enough that every sum is one in float32 too.
 WHOLE_RNN = [
-    _sequence("rnn", 3, 3, 2, 3, nonlinearity="relu"),
-    _sequence("rnn", 20, 2, 3, 5, nonlinearity="relu", reverse=True),
-    _sequence("rnn", 4, 3, 2, 4, nonlinearity="relu", lengths=(3, 2, 3, 3)),
-    _sequence("rnn", 4, 3, 2, 4, nonlinearity="relu", lengths=(3, 2, 3, 3), reverse=True),
+    case
+    for f in ("relu", "satlin")
+    for case in (
+        _sequence("rnn", 3, 3, 2, 3, nonlinearity=f),
+        _sequence("rnn", 20, 2, 3, 5, nonlinearity=f, reverse=True),
+        _sequence("rnn", 4, 3, 2, 4, nonlinearity=f, lengths=(3, 2, 3, 3)),
+        _sequence("rnn", 4, 3, 2, 4, nonlinearity=f, lengths=(3, 2, 3, 3), reverse=True),
+        _sequence("rnn", 20, 3, 3, 5, "h", nonlinearity=f),
+        _sequence("rnn", 20, 2, 3, 5, "kh", nonlinearity=f, lengths=(2, 1, *[2] * 18)),
+    )
 ]
-RNN = [*_sequences("rnn"), *WHOLE_RNN]
-GRU = _sequences("gru")
-LSTM = _sequences("lstm")
+RNN = [*_sequences("rnn"), *WHOLE_RNN, *_masked("rnn", ("k", "h", "kh"))]
+GRU = [*_sequences("gru"), *_masked("gru", ("k", "h", "kh"))]
+GRU += [*_sequences("gru", reset_after=False), *_masked("gru", ("k", "h", "kh"), reset_after=False)]
+LSTM = [*_sequences("lstm"), *_masked("lstm", ("k", "hc", "h", "kc"))]
 
 _ELEMENTWISE = [(), (1,), (7,), (17, 3), (2, 3, 33), (0, 3)]
 RELU = [_shaped("relu", shape) for shape in _ELEMENTWISE]

@@ -254,78 +254,100 @@ def _own_steps(arrays, n, lengths, reverse):
     return steps[::-1] if reverse else steps
 
 
-def _unit(op, a, x, h, c, nonlinearity):
-    """-> h, c, and what the way back needs."""
+def _unit(op, a, x, h, h_in, c, options):
+    """-> h, c, and what the way back needs; h_in is h as it enters the products."""
     z, size = a["w_ih"] @ x + a["b"][: len(a["w_ih"])], len(h)
     if op == "lstm":
-        i, f, g, o = np.split(z + a["w_hh"] @ h, 4)
+        i, f, g, o = np.split(z + a["w_hh"] @ h_in, 4)
         i, f, g, o = _logistic(i), _logistic(f), np.tanh(g), _logistic(o)
         c_next = f * c + i * g
-        return o * np.tanh(c_next), c_next, (i, f, g, o)
+        return o * np.tanh(c_next), c_next, (i, f, g, o, c_next)
     if op == "gru":
-        m = a["w_hh"][2 * size :] @ h + a["b"][3 * size :]
-        r, u = np.split(_logistic(z[: 2 * size] + a["w_hh"][: 2 * size] @ h), 2)
-        new = np.tanh(z[2 * size :] + r * m)
+        r, u = np.split(_logistic(z[: 2 * size] + a["w_hh"][: 2 * size] @ h_in), 2)
+        if options.get("reset_after", True):
+            m = a["w_hh"][2 * size :] @ h_in + a["b"][3 * size :]
+            new = np.tanh(z[2 * size :] + r * m)
+        else:
+            m = r * h_in
+            new = np.tanh(z[2 * size :] + a["w_hh"][2 * size :] @ m)
         return (1 - u) * new + u * h, c, (r, u, new, m)
-    z = z + a["w_hh"] @ h
-    return (np.maximum(z, 0) if nonlinearity == "relu" else np.tanh(z)), c, ()
+    z = z + a["w_hh"] @ h_in
+    f = {"relu": lambda z: np.maximum(z, 0), "satlin": lambda z: np.clip(z, 0, 1)}
+    h = f.get(options.get("nonlinearity"), np.tanh)(z)
+    return h, c, (h,)
 
 
-def _unit_backward(op, kept, h, c, h_next, c_next, dh, dc, nonlinearity):
-    """-> dz of x's product, dz of h's product, what reaches h past it, dc."""
+def _unit_backward(op, a, kept, h, h_in, c, dh, dc, options):
+    """-> dz of x's product, gradients of w_hh, what reaches h_in, what reaches h past it, dc."""
     if op == "lstm":
-        i, f, g, o = kept
+        i, f, g, o, c_next = kept
         squashed = np.tanh(c_next)
         dc = dc + dh * o * (1 - squashed**2)
         parts = (dc * g * i * (1 - i), dc * c * f * (1 - f), dc * i * (1 - g**2))
         dz = np.concatenate([*parts, dh * squashed * o * (1 - o)])
-        return dz, dz, 0, dc * f
+        return dz, np.outer(dz, h_in), dz @ a["w_hh"], 0, dc * f
     if op == "gru":
         r, u, new, m = kept
-        dnew = dh * (1 - u) * (1 - new**2)
-        parts = (dnew * m * r * (1 - r), dh * (h - new) * u * (1 - u))
-        return np.concatenate([*parts, dnew]), np.concatenate([*parts, dnew * r]), dh * u, dc
-    dz = dh * ((h_next > 0) if nonlinearity == "relu" else 1 - h_next**2)
-    return dz, dz, 0, dc
+        u_n = a["w_hh"][2 * len(h) :]
+        dnew, du = dh * (1 - u) * (1 - new**2), dh * (h - new) * u * (1 - u)
+        if options.get("reset_after", True):
+            dz_h = np.concatenate([dnew * m * r * (1 - r), du, dnew * r])
+            dz = np.concatenate([dz_h[: 2 * len(h)], dnew, dz_h[2 * len(h) :]])  # the last: of b alone
+            return dz, np.outer(dz_h, h_in), dz_h @ a["w_hh"], dh * u, dc
+        dm = dnew @ u_n
+        dz = np.concatenate([dm * h_in * r * (1 - r), du, dnew])
+        dw = np.concatenate([np.outer(dz[: 2 * len(h)], h_in), np.outer(dnew, m)])
+        return dz, dw, dz[: 2 * len(h)] @ a["w_hh"][: 2 * len(h)] + dm * r, dh * u, dc
+    f = options.get("nonlinearity", "tanh")
+    slope = 1 - kept[0] ** 2 if f == "tanh" else (kept[0] > 0) & ((f == "relu") | (kept[0] < 1))
+    dz = dh * slope
+    return dz, np.outer(dz, h_in), dz @ a["w_hh"], 0, dc
 
 
-def _walk(op, a, n, lengths, reverse, nonlinearity):
-    """Every step of sequence n: (t, h before, c before, h, c, kept)."""
-    h, c, found = a["h0"][n], a["c0"][n] if op == "lstm" else 0, []
-    for t in _own_steps(a, n, lengths, reverse):
-        before = h, c
-        h, c, kept = _unit(op, a, a["x"][n, t], h, c, nonlinearity)
+def _held(a, name, n, t):
+    """Whether zoneout keeps each unit of a state as it was."""
+    return a[name][n, t] != 0 if name in a else np.zeros(a["h0"].shape[1], bool)
+
+
+def _walk(op, a, n, options):
+    """Every step of sequence n: (t, h, h_in, c before, h, c after, kept)."""
+    h, c, found = a["h0"][n], a["c0"][n] if op == "lstm" else np.zeros(a["h0"].shape[1]), []
+    for t in _own_steps(a, n, options.get("lengths"), options.get("reverse", False)):
+        before = h, h * a["recurrent_mask"][n] if "recurrent_mask" in a else h, c
+        h_next, c_next, kept = _unit(op, a, a["x"][n, t], *before, options)
+        h = np.where(_held(a, "zone_h", n, t), h, h_next)
+        c = np.where(_held(a, "zone_c", n, t), c, c_next)
         found.append((t, *before, h, c, kept))
     return found
 
 
-def _sequence(op, arrays, lengths=None, reverse=False, nonlinearity="tanh"):
+def _sequence(op, arrays, **options):
     y = np.zeros((*arrays["x"].shape[:2], arrays["h0"].shape[1]))
     last = {"h0": arrays["h0"].copy()} | ({"c0": arrays["c0"].copy()} if op == "lstm" else {})
     for n in range(len(y)):
-        for t, _, _, h, c, _ in _walk(op, arrays, n, lengths, reverse, nonlinearity):
+        for t, _, _, _, h, c, _ in _walk(op, arrays, n, options):
             y[n, t] = h
             for name, value in zip(last, (h, c), strict=False):
                 last[name][n] = value
     return (y, *last.values())
 
 
-def _sequence_backward(op, dys, arrays, lengths=None, reverse=False, nonlinearity="tanh"):
+def _sequence_backward(op, dys, arrays, **options):
     grads = {name: np.zeros(value.shape) for name, value in arrays.items()}
-    size = arrays["h0"].shape[1]
+    rows = len(arrays["w_ih"])
     for n in range(len(dys[0])):
         dh, dc = dys[1][n], dys[2][n] if op == "lstm" else 0
-        for t, h, c, h_next, c_next, kept in reversed(_walk(op, arrays, n, lengths, reverse, nonlinearity)):
-            dz, dz_h, past, dc = _unit_backward(
-                op, kept, h, c, h_next, c_next, dh + dys[0][n, t], dc, nonlinearity
-            )
-            grads["x"][n, t] = dz @ arrays["w_ih"]
-            grads["w_ih"] += np.outer(dz, arrays["x"][n, t])
-            grads["w_hh"] += np.outer(dz_h, h)
-            grads["b"][: len(dz)] += dz
-            if op == "gru":
-                grads["b"][3 * size :] += dz_h[2 * size :]
-            dh = past + dz_h @ arrays["w_hh"]
+        for t, h, h_in, c, _, _, kept in reversed(_walk(op, arrays, n, options)):
+            dh = dh + dys[0][n, t]
+            held = _held(arrays, "zone_h", n, t), _held(arrays, "zone_c", n, t)
+            new = np.where(held[0], 0, dh), np.where(held[1], 0, dc)
+            dz, dw_hh, into, past, dc_past = _unit_backward(op, arrays, kept, h, h_in, c, *new, options)
+            grads["x"][n, t] = dz[:rows] @ arrays["w_ih"]
+            grads["w_ih"] += np.outer(dz[:rows], arrays["x"][n, t])
+            grads["w_hh"] += dw_hh
+            grads["b"] += dz
+            into = into * arrays["recurrent_mask"][n] if "recurrent_mask" in arrays else into
+            dh, dc = np.where(held[0], dh, 0) + past + into, np.where(held[1], dc, 0) + dc_past
         grads["h0"][n] = dh
         if op == "lstm":
             grads["c0"][n] = dc

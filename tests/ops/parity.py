@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional
 
 from tests.ops import oracle
-from tests.ops.cases import Case
+from tests.ops.cases import OPS, Case
 
 
 def _nchw(x):
@@ -50,27 +50,66 @@ def _cell(cell, t, state):
     return cell(t["x"], state, t["w_ih"], t["w_hh"], t["b"], torch.zeros_like(t["b"]))
 
 
-def _sequence(op, t, lengths=None, reverse=False, nonlinearity="tanh"):
-    """Sequence by sequence with PyTorch's cells, trimmed, padded with zeros."""
-    (count, steps, _), size = t["x"].shape, t["h0"].shape[1]
-    b = t["b"]
+def _plain_cell(op, t, options):
+    """PyTorch's own cell: x, state -> state."""
+    b, size = t["b"], t["h0"].shape[1]
     b_hh = torch.cat([torch.zeros_like(b[: 2 * size]), b[3 * size :]]) if op == "gru" else torch.zeros_like(b)
     weights = (t["w_ih"], t["w_hh"], b[: 3 * size] if op == "gru" else b, b_hh)
     cells = {"lstm": torch.lstm_cell, "gru": torch.gru_cell}
-    cell = cells.get(op) or (torch.rnn_relu_cell if nonlinearity == "relu" else torch.rnn_tanh_cell)
+    rnn = torch.rnn_relu_cell if options.get("nonlinearity") == "relu" else torch.rnn_tanh_cell
+    return lambda x, state: cells.get(op, rnn)(x, state, *weights)
+
+
+def _own_cell(op, t, options, n):
+    """The equations in PyTorch, where it has no such cell: x, state -> state before zoneout."""
+    size, w_hh, b = t["h0"].shape[1], t["w_hh"], t["b"]
+    mask = t["recurrent_mask"][n] if "recurrent_mask" in t else 1
+
+    def step(x, state):
+        h, c = state if op == "lstm" else (state, None)
+        a, into = x @ t["w_ih"].T + b[: len(w_hh)], h * mask
+        if op == "lstm":
+            i, f, g, o = (a + into @ w_hh.T).split(size, dim=1)
+            c = f.sigmoid() * c + i.sigmoid() * g.tanh()
+            return o.sigmoid() * c.tanh(), c
+        if op == "gru":
+            r, z = (a[:, : 2 * size] + into @ w_hh[: 2 * size].T).sigmoid().split(size, dim=1)
+            u = w_hh[2 * size :].T
+            past = r * (into @ u + b[3 * size :]) if options.get("reset_after", True) else (r * into) @ u
+            return (1 - z) * (a[:, 2 * size :] + past).tanh() + z * h
+        functions = {"relu": torch.relu, "satlin": lambda a: a.clamp(0, 1)}
+        return functions.get(options.get("nonlinearity"), torch.tanh)(a + into @ w_hh.T)
+
+    return step
+
+
+def _sequence(op, t, lengths=None, reverse=False, **options):
+    """Sequence by sequence with PyTorch's cells, trimmed, padded with zeros."""
+    (count, steps, _), size = t["x"].shape, t["h0"].shape[1]
+    plain = set(t) <= {"x", "h0", "c0", "w_ih", "w_hh", "b"} and options.get("nonlinearity") != "satlin"
+    plain = plain and options.get("reset_after", True)
     outputs, finals = [], []
     for n in range(count):
+        cell = _plain_cell(op, t, options) if plain else _own_cell(op, t, options, n)
         length = steps if lengths is None else lengths[n]
         state = (t["h0"][n : n + 1], t["c0"][n : n + 1]) if op == "lstm" else t["h0"][n : n + 1]
         row = [torch.zeros(size, dtype=torch.float64)] * steps
         for i in range(length)[:: -1 if reverse else 1]:
-            state = cell(t["x"][n, i : i + 1], state, *weights)
+            state = _zoned(t, (n, i), state, cell(t["x"][n, i : i + 1], state))
             row[i] = (state[0] if op == "lstm" else state)[0]
         outputs.append(torch.stack(row) if steps else torch.zeros((0, size), dtype=torch.float64))
         finals.append(state if op == "lstm" else (state,))
     if not count:
         return (torch.zeros((0, steps, size)), *([t["h0"]] + ([t["c0"]] if op == "lstm" else [])))
     return (torch.stack(outputs), *(torch.cat(parts) for parts in zip(*finals, strict=True)))
+
+
+def _zoned(t, at, before, after):
+    """Where a zone is not 0, the state before."""
+    if not isinstance(after, tuple):
+        return torch.where(t["zone_h"][at] != 0, before, after) if "zone_h" in t else after
+    pairs = zip(("zone_h", "zone_c"), before, after, strict=True)
+    return tuple(torch.where(t[name][at] != 0, old, new) if name in t else new for name, old, new in pairs)
 
 
 _FORWARDS = {
@@ -108,7 +147,7 @@ def by_torch(case: Case, arrays: dict[str, np.ndarray], dys: tuple[np.ndarray, .
         for name, a in arrays.items()
     }
     for name, tensor in tensors.items():
-        tensor.requires_grad_(name not in ("labels", "target"))
+        tensor.requires_grad_(name in OPS[case.op].inputs)
     y = _FORWARDS[case.op](tensors, **case.options)
     loss = sum(
         (out * torch.from_numpy(np.array(dy, np.float64))).sum() for out, dy in zip(y, dys, strict=False)

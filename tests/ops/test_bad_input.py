@@ -54,7 +54,15 @@ _SEQUENCES = {
     "sequence_lengths": (_sequence(lengths=[1, 2, 3]), "lstm: lengths must have shape (2,), one for each"),
     "sequence_nonlinearity": (
         lambda: ops.rnn(f(2, 4, 5), f(2, 3), f(3, 5), f(3, 3), f(3), nonlinearity="sin"),
-        "rnn: unknown nonlinearity 'sin': expected 'tanh' or 'relu'",
+        "rnn: unknown nonlinearity 'sin': expected one of 'tanh', 'relu', 'satlin'",
+    ),
+    "sequence_mask": (
+        lambda: ops.rnn(f(2, 4, 5), f(2, 3), f(3, 5), f(3, 3), f(3), recurrent_mask=f(2, 4)),
+        "rnn: recurrent_mask must have shape (2, 3), (N, H), got (2, 4)",
+    ),
+    "sequence_zone": (
+        lambda: ops.rnn(f(2, 4, 5), f(2, 3), f(3, 5), f(3, 3), f(3), zone_h=f(2, 3)),
+        "rnn: zone_h must have shape (2, 4, 3), (N, T, H), got (2, 3)",
     ),
     "sequence_gradient": (
         lambda: ops.lstm_backward(f(2, 4, 4), f(2, 3), f(2, 3), ops.lstm(**_STEPS)[1]),

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from lamina import init, ops
+from lamina import config, init, ops
 from lamina.autograd import Tensor, record_many
 from lamina.functions import concatenate, stack
 from lamina.nn._cast import floating
@@ -24,6 +24,7 @@ class _Recurrent(Module):
 
     _gates = 1  # rows of the weights, in H
     _biases = 1
+    _zones: tuple[str, ...] = ("zone_h",)  # the parts of the state that zoneout can hold
     _forward: Callable[..., Any] = staticmethod(ops.rnn)
     _backward: Callable[..., Any] = staticmethod(ops.rnn_backward)
 
@@ -35,6 +36,8 @@ class _Recurrent(Module):
         *,
         bidirectional: bool = False,
         dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
+        zoneout: float | tuple[float, float] = 0.0,
         rng: init.Rng = None,
     ) -> None:
         name = type(self).__name__
@@ -44,6 +47,8 @@ class _Recurrent(Module):
         self.bidirectional = bool(bidirectional)
         self.dropout = check.number(name, "dropout", dropout, below=1)
         self._between = Dropout(self.dropout)
+        self.recurrent_dropout = check.number(name, "recurrent_dropout", recurrent_dropout, below=1)
+        self.zoneout = self._zone_rates(zoneout)
         rng, bound, h = init.generator(rng), 1 / math.sqrt(hidden_size), self.hidden_size
         for layer in range(self.num_layers):
             features = self.input_size if layer == 0 else h * len(self._directions())
@@ -62,8 +67,30 @@ class _Recurrent(Module):
     def _weights(self, layer: int, direction: str) -> list[Tensor]:
         return [getattr(self, f"{part}_l{layer}{direction}") for part in ("weight_ih", "weight_hh", "bias")]
 
+    def _zone_rates(self, zoneout: Any) -> tuple[float, ...]:
+        """One rate for each part of the state."""
+        given = zoneout if isinstance(zoneout, (tuple, list)) else (zoneout,) * len(self._zones)
+        if len(given) != len(self._zones):
+            raise ValueError(
+                f"{type(self).__name__}: zoneout must be a number"
+                f"{' or a pair for h and c' if len(self._zones) > 1 else ''}, got {zoneout!r}"
+            )
+        return tuple(check.number(type(self).__name__, "zoneout", rate, below=1) for rate in given)
+
     def _options(self) -> dict[str, Any]:
         return {}
+
+    def _masks(self, rows: int, steps: int) -> dict[str, Any]:
+        """In training, new masks of recurrent dropout and zoneout for one layer and direction."""
+        found: dict[str, Any] = {}
+        dtype, size = self._weights(0, "")[0].dtype, self.hidden_size
+        if self.training and self.recurrent_dropout > 0:
+            kept = config.rng().random((rows, size), np.float32) >= self.recurrent_dropout
+            found["recurrent_mask"] = kept * dtype.type(1 / (1 - self.recurrent_dropout))
+        for name, rate in zip(self._zones, self.zoneout, strict=True):
+            if self.training and rate > 0:
+                found[name] = (config.rng().random((rows, steps, size), np.float32) < rate).astype(dtype)
+        return found
 
     def _states(self, state: Any, rows: int, parts: int) -> list[Tensor]:
         """The parts of the initial state, each (layers * directions, N, H): zeros for None."""
@@ -106,8 +133,9 @@ class _Recurrent(Module):
             for d, direction in enumerate(self._directions()):
                 at = layer * len(self._directions()) + d
                 inputs = [x, *(s[at] for s in initial), *self._weights(layer, direction)]
+                options = self._options() | self._masks(*x.shape[:2])
                 arrays, ctx = type(self)._forward(
-                    *[t.data for t in inputs], lengths=lengths, reverse=direction != "", **self._options()
+                    *[t.data for t in inputs], lengths=lengths, reverse=direction != "", **options
                 )
                 y, *states = record_many(arrays, inputs, type(self)._backward, ctx)
                 outputs.append(y)
@@ -126,9 +154,13 @@ class RNN(_Recurrent):
     """h_t = tanh(x_t w_ih^T + h_{t-1} w_hh^T + b) over whole sequences (Elman 1990).
 
     `num_layers` stack on each other, in training with `dropout` between them; `bidirectional` layers run
-    both ways and give both their states, forward first. `nonlinearity` is "tanh" or "relu". Parameters start
-    uniform within 1/sqrt(H) and are named weight_ih_l0 (H,D), weight_hh_l0 (H,H), bias_l0 (H,), those of the
-    way back ..._l0_reverse; `rng` is a generator, a seed or None for the library's own.
+    both ways and give both their states, forward first. `nonlinearity` is "tanh", "relu" or "satlin", the
+    saturated-linear unit min(max(a, 0), 1). In training alone, `recurrent_dropout` drops units of the state
+    where it enters the product, the same at every step (Gal & Ghahramani 2016), and `zoneout` is the
+    probability that a unit keeps its state for a step (Krueger et al. 2017). Parameters start uniform within
+    1/sqrt(H) and are named weight_ih_l0 (H,D), weight_hh_l0 (H,H), bias_l0 (H,), those of the way back
+    ..._l0_reverse; `rng` is a generator, a seed or None for the library's own. ValueError for sizes, rates
+    and names that do not fit.
     """
 
     def __init__(
@@ -140,14 +172,21 @@ class RNN(_Recurrent):
         nonlinearity: str = "tanh",
         bidirectional: bool = False,
         dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
+        zoneout: float = 0.0,
         rng: init.Rng = None,
     ) -> None:
-        if nonlinearity not in ("tanh", "relu"):
-            raise ValueError(f"RNN: unknown nonlinearity {nonlinearity!r}: expected 'tanh' or 'relu'")
+        self.nonlinearity = check.choice("RNN", "nonlinearity", nonlinearity, ("tanh", "relu", "satlin"))
         super().__init__(
-            input_size, hidden_size, num_layers, bidirectional=bidirectional, dropout=dropout, rng=rng
+            input_size,
+            hidden_size,
+            num_layers,
+            bidirectional=bidirectional,
+            dropout=dropout,
+            recurrent_dropout=recurrent_dropout,
+            zoneout=zoneout,
+            rng=rng,
         )
-        self.nonlinearity = nonlinearity
 
     def _options(self) -> dict[str, Any]:
         return {"nonlinearity": self.nonlinearity}
@@ -166,12 +205,42 @@ class GRU(_Recurrent):
     """Gated recurrent units (Cho et al. 2014), the reset gate behind the product as in PyTorch and cuDNN.
 
     r, z = sigmoid(x w_ih^T + h w_hh^T + b), n = tanh(x w_n^T + b_n + r (h w_hn^T + b_m)), h' = (1-z) n + z h.
-    weight_ih_l0 (3H,D), weight_hh_l0 (3H,H) in rows r, z, n; bias_l0 (4H,) for r, z, n and m. The rest as
-    RNN.
+    weight_ih_l0 (3H,D), weight_hh_l0 (3H,H) in rows r, z, n; bias_l0 (4H,) for r, z, n and m. With
+    `reset_after` False the gate acts before the product, as in the paper: n = tanh(x w_n^T + b_n + (r h)
+    w_hn^T), bias_l0 (3H,). The rest as RNN.
     """
 
     _gates, _biases = 3, 4
     _forward, _backward = staticmethod(ops.gru), staticmethod(ops.gru_backward)
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        *,
+        reset_after: bool = True,
+        bidirectional: bool = False,
+        dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
+        zoneout: float = 0.0,
+        rng: init.Rng = None,
+    ) -> None:
+        self.reset_after = check.flag("GRU", "reset_after", reset_after)
+        self._biases = 4 if self.reset_after else 3
+        super().__init__(
+            input_size,
+            hidden_size,
+            num_layers,
+            bidirectional=bidirectional,
+            dropout=dropout,
+            recurrent_dropout=recurrent_dropout,
+            zoneout=zoneout,
+            rng=rng,
+        )
+
+    def _options(self) -> dict[str, Any]:
+        return {"reset_after": self.reset_after}
 
     def forward(self, x: Tensor, state: Any = None, lengths: Any = None) -> tuple[Tensor, Tensor]:
         """As RNN."""
@@ -184,10 +253,12 @@ class LSTM(_Recurrent):
 
     i, f, o = sigmoid(x w_ih^T + h w_hh^T + b), g = tanh(the same), c' = f c + i g, h' = o tanh(c').
     weight_ih_l0 (4H,D), weight_hh_l0 (4H,H), bias_l0 (4H,) in rows i, f, g, o; the bias of the forget gate
-    starts at 1 (Gers et al. 2000; Jozefowicz et al. 2015). The rest as RNN.
+    starts at 1 (Gers et al. 2000; Jozefowicz et al. 2015). `zoneout` may be a pair of rates for h and c. The
+    rest as RNN.
     """
 
     _gates, _biases = 4, 4
+    _zones = ("zone_h", "zone_c")
     _forward, _backward = staticmethod(ops.lstm), staticmethod(ops.lstm_backward)
 
     def __init__(
@@ -198,10 +269,19 @@ class LSTM(_Recurrent):
         *,
         bidirectional: bool = False,
         dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
+        zoneout: float | tuple[float, float] = 0.0,
         rng: init.Rng = None,
     ) -> None:
         super().__init__(
-            input_size, hidden_size, num_layers, bidirectional=bidirectional, dropout=dropout, rng=rng
+            input_size,
+            hidden_size,
+            num_layers,
+            bidirectional=bidirectional,
+            dropout=dropout,
+            recurrent_dropout=recurrent_dropout,
+            zoneout=zoneout,
+            rng=rng,
         )
         for layer in range(self.num_layers):
             for direction in self._directions():

@@ -33,7 +33,9 @@ class SequenceContext(NamedTuple):
     cell: str
     shape: tuple[int, int]  # N, T
     packing: Packing
-    arrays: tuple[Any, ...]  # tokens, source, offset, c0, w_ih, w_hh, y, xh, kept, gates of the kernel
+    arrays: tuple[
+        Any, ...
+    ]  # tokens, source, offset, h0, c0, w_ih, w_hh, masks, y, xh, kept, gates of the kernel
 
 
 @lru_cache(maxsize=64)
@@ -82,18 +84,24 @@ def rnn(
     lengths: Any = None,
     reverse: bool = False,
     nonlinearity: str = "tanh",
+    recurrent_mask: Any = None,
+    zone_h: Any = None,
 ) -> tuple[tuple[Array, Array], SequenceContext]:
-    """h_t = tanh or relu of x_t w_ih^T + h_{t-1} w_hh^T + b (Elman 1990).
+    """h_t = f(x_t w_ih^T + h_{t-1} w_hh^T + b) (Elman 1990); f is tanh, relu or satlin, min(max(a, 0), 1).
 
     x (N,T,D), h0 (N,H), w_ih (H,D), w_hh (H,H), b (H,), lengths (N,) in 0..T or None for T everywhere -> y
     (N,T,H), zero beyond the end of a sequence, and the state (N,H) after its last step, which is h0 if it has
     none. Tokens x (N,T), whole numbers in 0..D-1, stand for vectors with a one at their place; they cost no
-    product, and dx is None. `reverse` goes from the last step to the first. ValueError for shapes, lengths,
-    tokens and names that do not fit, TypeError for other than float32 or float64 arrays and integer lengths.
+    product, and dx is None. `reverse` goes from the last step to the first.
+
+    recurrent_mask (N,H) multiplies the state on its way into the product, at every step: recurrent dropout
+    (Gal & Ghahramani 2016). Where zone_h (N,T,H) is not 0, a unit keeps its state: zoneout (Krueger et al.
+    2017). ValueError for shapes, lengths, tokens and names that do not fit, TypeError for other than float32
+    or float64 arrays and integer lengths.
     """
-    if nonlinearity not in ("tanh", "relu"):
-        raise ValueError(f"rnn: unknown nonlinearity {nonlinearity!r}: expected 'tanh' or 'relu'")
-    y, h, _, ctx = _forward("rnn", f"rnn_{nonlinearity}", x, h0, None, w_ih, w_hh, b, lengths, reverse)
+    check.choice("rnn", "nonlinearity", nonlinearity, ("tanh", "relu", "satlin"))
+    masks = (recurrent_mask, zone_h, None)
+    y, h, _, ctx = _forward("rnn", f"rnn_{nonlinearity}", x, h0, None, w_ih, w_hh, b, lengths, reverse, masks)
     return (y, h), ctx
 
 
@@ -106,14 +114,28 @@ def rnn_backward(
 
 
 def gru(
-    x: Any, h0: Any, w_ih: Any, w_hh: Any, b: Any, *, lengths: Any = None, reverse: bool = False
+    x: Any,
+    h0: Any,
+    w_ih: Any,
+    w_hh: Any,
+    b: Any,
+    *,
+    lengths: Any = None,
+    reverse: bool = False,
+    reset_after: bool = True,
+    recurrent_mask: Any = None,
+    zone_h: Any = None,
 ) -> tuple[tuple[Array, Array], SequenceContext]:
     """A gated recurrent unit (Cho et al. 2014), its reset gate behind the product, as in PyTorch and cuDNN.
 
     r, z = sigmoid(x w_ih^T + h w_hh^T + b), n = tanh(x w_n^T + b_n + r (h w_hn^T + b_m)), h' = (1-z) n + z h.
-    w_ih (3H,D) and w_hh (3H,H) in rows r, z, n; b (4H,) for r, z, n and m. The rest as for `rnn`.
+    w_ih (3H,D) and w_hh (3H,H) in rows r, z, n; b (4H,) for r, z, n and m. With `reset_after` False the gate
+    acts before the product, as in the paper: n = tanh(x w_n^T + b_n + (r h) w_hn^T), b (3H,). The rest as for
+    `rnn`.
     """
-    y, h, _, ctx = _forward("gru", "gru", x, h0, None, w_ih, w_hh, b, lengths, reverse)
+    cell = "gru" if check.flag("gru", "reset_after", reset_after) else "gru_before"
+    masks = (recurrent_mask, zone_h, None)
+    y, h, _, ctx = _forward("gru", cell, x, h0, None, w_ih, w_hh, b, lengths, reverse, masks)
     return (y, h), ctx
 
 
@@ -126,15 +148,27 @@ def gru_backward(
 
 
 def lstm(
-    x: Any, h0: Any, c0: Any, w_ih: Any, w_hh: Any, b: Any, *, lengths: Any = None, reverse: bool = False
+    x: Any,
+    h0: Any,
+    c0: Any,
+    w_ih: Any,
+    w_hh: Any,
+    b: Any,
+    *,
+    lengths: Any = None,
+    reverse: bool = False,
+    recurrent_mask: Any = None,
+    zone_h: Any = None,
+    zone_c: Any = None,
 ) -> tuple[tuple[Array, Array, Array], SequenceContext]:
     """An LSTM (Hochreiter & Schmidhuber 1997, with the forget gate of Gers et al. 2000).
 
     i, f, o = sigmoid(x w_ih^T + h w_hh^T + b), g = tanh(the same), c' = f c + i g, h' = o tanh(c').
     w_ih (4H,D), w_hh (4H,H) and b (4H,) in rows i, f, g, o. -> y and the states h and c after the last step.
-    The rest as for `rnn`.
+    Where zone_c (N,T,H) is not 0, c stays. The rest as for `rnn`.
     """
-    y, h, c, ctx = _forward("lstm", "lstm", x, h0, c0, w_ih, w_hh, b, lengths, reverse)
+    masks = (recurrent_mask, zone_h, zone_c)
+    y, h, c, ctx = _forward("lstm", "lstm", x, h0, c0, w_ih, w_hh, b, lengths, reverse, masks)
     return (y, h, c), ctx
 
 
@@ -145,17 +179,27 @@ def lstm_backward(
     return _backward("lstm_backward", dy, dh_last, dc_last, ctx)
 
 
-_GATES = {"rnn": (1, 1), "gru": (3, 4), "lstm": (4, 4)}  # in the weights, in the bias
+_GATES = {"rnn": (1, 1), "gru": (3, 4), "gru_before": (3, 3), "lstm": (4, 4)}  # in the weights, in the bias
 
 
 def _forward(
-    op: str, cell: str, x: Any, h0: Any, c0: Any, w_ih: Any, w_hh: Any, b: Any, lengths: Any, reverse: bool
+    op: str,
+    cell: str,
+    x: Any,
+    h0: Any,
+    c0: Any,
+    w_ih: Any,
+    w_hh: Any,
+    b: Any,
+    lengths: Any,
+    reverse: bool,
+    masks: tuple[Any, Any, Any],
 ) -> tuple[Array, Array, Any, SequenceContext]:
     named = {"h0": h0, "w_ih": w_ih, "w_hh": w_hh, "b": b} | ({"c0": c0} if op == "lstm" else {})
     tokens = isinstance(x, np.ndarray) and x.dtype.kind in "iu"
     h0, w_ih, w_hh, b, *rest = check.floats(op, **named, **({} if tokens else {"x": x}))
     x, more = (x, rest) if tokens else (rest[-1], rest[:-1])
-    _check_shapes(op, x, h0, w_ih, w_hh, b, *_GATES[op])
+    _check_shapes(op, x, h0, w_ih, w_hh, b, *_GATES[cell if cell in _GATES else op])
     (n, steps), hidden = x.shape[:2], h0.shape[1]
     rows = _tokens(op, x, w_ih.shape[1]) if tokens else x.reshape(n * steps, x.shape[2])
     if more:
@@ -163,9 +207,9 @@ def _forward(
     packing = _packing(op, lengths, n, steps, reverse)
     states = [s if packing.order is None else s[packing.order] for s in (h0, *more)]
     c0 = states[1] if more else None
-    at = (packing.source, packing.offset)
-    y, xh, kept, gates = backend().sequence(cell, rows, *at, states[0], c0, w_ih, w_hh, b)
-    saved = (rows if tokens else None, *at, c0, w_ih, w_hh, y, xh, kept, gates)
+    at, kept_out = (packing.source, packing.offset), _masks(op, h0, steps, packing, masks)
+    y, xh, kept, gates = backend().sequence(cell, rows, *at, states[0], c0, w_ih, w_hh, b, *kept_out)
+    saved = (rows if tokens else None, *at, states[0], c0, w_ih, w_hh, *kept_out, y, xh, kept, gates)
     ctx = SequenceContext(cell, (n, steps), packing, saved)
     ends = packing.source[packing.last] if len(packing.source) else packing.last
     h_last = _last(packing, y, ends, states[0])
@@ -173,10 +217,29 @@ def _forward(
     return y.reshape(n, steps, hidden), h_last, c_last, ctx
 
 
+def _masks(op: str, h0: Array, steps: int, packing: Packing, given: tuple[Any, Any, Any]) -> tuple[Any, ...]:
+    """recurrent_mask in the order of the packed sequences, and the zones with a row for each step."""
+    (n, hidden), names = h0.shape, ("recurrent_mask", "zone_h", "zone_c")
+    found: list[Any] = [None, None, None]
+    for i, (name, mask) in enumerate(zip(names, given, strict=True)):
+        if mask is not None:
+            shape, meaning = ((n, hidden), "(N, H)") if i == 0 else ((n, steps, hidden), "(N, T, H)")
+            _, found[i] = check.floats(op, h0=h0, **{name: mask})
+            check.shape(op, name, found[i], shape, meaning)
+            found[i] = found[i].reshape(-1, hidden)
+    mask, zone_h, zone_c = found
+    if packing.order is not None and mask is not None:
+        mask = mask[packing.order]
+    if op == "lstm" and (zone_h is None) != (zone_c is None):
+        nowhere = np.zeros((n * steps, hidden), h0.dtype)
+        zone_h, zone_c = (nowhere if zone is None else zone for zone in (zone_h, zone_c))
+    return mask, zone_h, zone_c
+
+
 def _backward(
     op: str, dy: Any, dh_last: Any, dc_last: Any, ctx: SequenceContext
 ) -> tuple[Any, Array, Any, Array, Array, Array]:
-    (n, steps), packing, y = ctx.shape, ctx.packing, ctx.arrays[6]
+    (n, steps), packing, y = ctx.shape, ctx.packing, ctx.arrays[-4]
     hidden = y.shape[1]
     dy = check.gradient(op, "dy", dy, y, (n, steps, hidden))
     into = [check.gradient(op, "dh_last", dh_last, y, (n, hidden))]
@@ -188,7 +251,7 @@ def _backward(
         ctx.cell, dy.reshape(n * steps, hidden), into[0], (*into, None)[1], *ctx.arrays
     )
     dc0 = _unsorted(packing, dc0) if ctx.cell == "lstm" else None
-    dx = None if dx is None else dx.reshape(n, steps, ctx.arrays[4].shape[1])
+    dx = None if dx is None else dx.reshape(n, steps, dw_ih.shape[1])
     return dx, _unsorted(packing, dh0), dc0, dw_ih, dw_hh, db
 
 

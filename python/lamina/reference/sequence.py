@@ -1,11 +1,14 @@
 """Whole sequences through one recurrent layer, packed by time: a step is a matrix product on its rows.
 
-RNN   h = tanh(a) or max(a, 0), a = x w_ih^T + b + h w_hh^T
+RNN   h = tanh(a), max(a, 0) or min(max(a, 0), 1), a = x w_ih^T + b + h w_hh^T
 LSTM  i, f, o = sigmoid(a), g = tanh(a);  c' = f c + i g;  h = o tanh(c')
 GRU   r, z = sigmoid(a);  n = tanh(a_n + r m), m = h w_hn^T + b_m;  h' = n + z (h - n)
+GRU, reset before   n = tanh(a_n + m w_hn^T), m = r h
+mask multiplies h where it enters a product; where a zone is not 0, the state stays.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +31,13 @@ def _padded(n: int, dtype: np.dtype[np.floating]) -> int:
     return lines * 64 // dtype.itemsize
 
 
+_RNN: dict[str, Callable[[Array], Array]] = {
+    "rnn_tanh": np.tanh,
+    "rnn_relu": lambda a: np.maximum(a, 0),
+    "rnn_satlin": lambda a: np.clip(a, 0, 1),
+}
+
+
 def sequence(
     cell: str,
     x: Array | _Indices,
@@ -38,6 +48,9 @@ def sequence(
     w_ih: Array,
     w_hh: Array,
     b: Array,
+    mask: Array | None,
+    zone_h: Array | None,
+    zone_c: Array | None,
 ) -> tuple[Array, Array, Array | None, Array]:
     """x (R,D) or tokens (R,) -> y (R,H), [x|h before] (P,K), of tokens [h before]; c or m (P,H) if the cell
     has one, activated gates (P,GH).
@@ -52,38 +65,53 @@ def sequence(
         gates = w_ih.T[x[source]]
     gates += b[: gates.shape[1]]
     h = np.empty((len(source), hidden), dtype)
-    kept = np.empty_like(h) if cell in ("lstm", "gru") else None
+    kept = None if cell.startswith("rnn") else np.empty_like(h)
     h_now, c_now = h0, c0
     for at, rows in _steps(offset):
         a, before = gates[at], h_now[:rows]
-        xh[at, features : features + hidden] = before
+        entering = before if mask is None else before * mask[:rows]
+        xh[at, features : features + hidden] = entering
         if cell == "lstm":
             assert kept is not None
             assert c_now is not None
-            a += before @ w_hh.T
+            a += entering @ w_hh.T
             i, f, g, o = np.split(a, 4, axis=1)
             for gate in (i, f, o):
                 gate[:] = sigmoid(gate)
             np.tanh(g, out=g)
-            kept[at] = f * c_now[:rows] + i * g
+            c = f * c_now[:rows] + i * g
+            kept[at] = c if zone_c is None else np.where(zone_c[source[at]] != 0, c_now[:rows], c)
             c_now = kept[at]
-            h[at] = o * np.tanh(c_now)
-        elif cell == "gru":
-            assert kept is not None
-            a[:, : 2 * hidden] += before @ w_hh[: 2 * hidden].T
-            kept[at] = before @ w_hh[2 * hidden :].T + b[3 * hidden :]
+            h[at] = o * np.tanh(c)
+        elif kept is not None:
             r, z, n = np.split(a, 3, axis=1)
+            a[:, : 2 * hidden] += entering @ w_hh[: 2 * hidden].T
             for gate in (r, z):
                 gate[:] = sigmoid(gate)
-            np.tanh(n + r * kept[at], out=n)
+            if cell == "gru":
+                kept[at] = entering @ w_hh[2 * hidden :].T + b[3 * hidden :]
+                n += r * kept[at]
+            else:
+                kept[at] = r * entering
+                n += kept[at] @ w_hh[2 * hidden :].T
+            np.tanh(n, out=n)
             h[at] = n + z * (before - n)
         else:
-            a += before @ w_hh.T
-            h[at] = np.tanh(a) if cell == "rnn_tanh" else np.maximum(a, 0)
+            a += entering @ w_hh.T
+            h[at] = a[:] = _RNN[cell](a)
+        if zone_h is not None:
+            h[at] = np.where(zone_h[source[at]] != 0, before, h[at])
         h_now = h[at]
     y = np.zeros((len(x), hidden), dtype)
     y[source] = h
     return y, xh, kept, gates
+
+
+_SLOPES: dict[str, Callable[[Array], npt.NDArray[Any]]] = {
+    "rnn_tanh": lambda h: 1 - h * h,
+    "rnn_relu": lambda h: ~(h <= 0),
+    "rnn_satlin": lambda h: ~((h <= 0) | (h >= 1)),
+}
 
 
 def sequence_backward(
@@ -94,9 +122,13 @@ def sequence_backward(
     tokens: _Indices | None,
     source: _Indices,
     offset: _Indices,
+    h0: Array,
     c0: Array | None,
     w_ih: Array,
     w_hh: Array,
+    mask: Array | None,
+    zone_h: Array | None,
+    zone_c: Array | None,
     y: Array,
     xh: Array,
     kept: Array | None,
@@ -109,16 +141,25 @@ def sequence_backward(
     da = np.empty_like(gates)
     dm = np.empty((len(source), hidden), dy.dtype) if cell == "gru" else None
     for step, (at, rows) in reversed(list(enumerate(steps))):
-        before, h = earlier[at], y[source[at]]
+        entering = earlier[at]
+        before = h0[:rows] if step == 0 else y[source[steps[step - 1][0]]][:rows]
         dh = dy[source[at]] + dh0[:rows]
+        past: Array | float = 0.0  # what reaches the state before past the products
+        if zone_h is not None:
+            past = np.where(zone_h[source[at]] != 0, dh, 0)
+            dh = np.where(zone_h[source[at]] != 0, 0, dh)
         if cell == "lstm":
             assert kept is not None
             assert c0 is not None
             assert dc0 is not None
             i, f, g, o = np.split(gates[at], 4, axis=1)
             c_before = c0[:rows] if step == 0 else kept[steps[step - 1][0]][:rows]
-            squashed = np.tanh(kept[at])
-            dc = dc0[:rows] + tanh_backward(dh * o, squashed)
+            squashed = np.tanh(kept[at] if zone_c is None else f * c_before + i * g)
+            dc, held = dc0[:rows], np.zeros((), dy.dtype)
+            if zone_c is not None:
+                held = np.where(zone_c[source[at]] != 0, dc, 0)
+                dc = np.where(zone_c[source[at]] != 0, 0, dc)
+            dc = dc + tanh_backward(dh * o, squashed)
             parts = (
                 sigmoid_backward(dc * g, i),
                 sigmoid_backward(dc * c_before, f),
@@ -126,22 +167,30 @@ def sequence_backward(
                 sigmoid_backward(dh * squashed, o),
             )
             np.concatenate(parts, axis=1, out=da[at])
-            dc0[:rows] = dc * f
-            dh0[:rows] = da[at] @ w_hh
-        elif cell == "gru":
-            assert kept is not None
-            assert dm is not None
+            dc0[:rows] = dc * f + held
+            back = da[at] @ w_hh
+        elif kept is not None:
             r, z, n = np.split(gates[at], 3, axis=1)
-            dn = tanh_backward(dh * (1 - z), n)
-            dr, dz = sigmoid_backward(dn * kept[at], r), sigmoid_backward(dh * (before - n), z)
+            dn, dz = tanh_backward(dh * (1 - z), n), sigmoid_backward(dh * (before - n), z)
+            if dm is not None:
+                dr = sigmoid_backward(dn * kept[at], r)
+                dm[at] = dn * r
+                back = np.concatenate([dr, dz, dm[at]], axis=1) @ w_hh
+            else:
+                d_kept = dn @ w_hh[2 * hidden :]
+                dr = sigmoid_backward(d_kept * entering, r)
+                back = np.concatenate([dr, dz], axis=1) @ w_hh[: 2 * hidden] + d_kept * r
             np.concatenate([dr, dz, dn], axis=1, out=da[at])
-            dm[at] = dn * r
-            dh0[:rows] = dh * z + np.concatenate([dr, dz, dm[at]], axis=1) @ w_hh
+            past = past + dh * z
         else:
-            da[at] = dh * ((1 - h * h) if cell == "rnn_tanh" else ~(h <= 0))
-            dh0[:rows] = da[at] @ w_hh
+            da[at] = dh * _SLOPES[cell](gates[at])
+            back = da[at] @ w_hh
+        dh0[:rows] = past + (back if mask is None else back * mask[:rows])
     db = da.sum(axis=0)
     dw_hh = da.T @ earlier
+    if cell == "gru_before":
+        assert kept is not None
+        dw_hh[2 * hidden :] = da[:, 2 * hidden :].T @ kept
     if dm is not None:
         dw_hh[2 * hidden :] = dm.T @ earlier
         db = np.concatenate([db, dm.sum(axis=0)])
