@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 from contenders import OURS, Rivals
+from networks import NETWORKS, layers
 from timing import Dropped, settle
 from tqdm import tqdm
-from training import NETWORKS, Trainer, layers
+from training import Trainer
 
 import lamina as lm
 

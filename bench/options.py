@@ -28,7 +28,7 @@ KERNELS = (
     "adam_step",
     "rms_step",
 )
-MODELS = ("lenet5", "vgg_small", "autoencoder")
+MODELS = ("lenet5", "vgg_small", "autoencoder", "char_lstm_128", "char_lstm_256")
 OTHERS = ("epoch", "footprint")
 PEERS = ("torch", "jax", "keras", "onnxruntime")
 

@@ -12,6 +12,7 @@ import epoch
 import footprint
 import kernels
 import machine
+import networks
 import options as command_line
 import report
 import training
@@ -47,7 +48,7 @@ class Session:
         self.result: dict[str, Any] = {"schema": 1, "machine": machine.describe(threads), "peers": {}}
         self.result |= {"runs": [], "rows": [], "epochs": []}
         kernel_names = [name for name in options.cases if name in cases.BUILDERS]
-        models = [name for name in options.cases if name in training.NETWORKS]
+        models = [name for name in options.cases if name in networks.NETWORKS]
         self.kernels, self.models = kernel_names, models
         self.isas = options.isa or [config.backend().get_isa()]
         steps = kernels.count(kernel_names, options.quick) + len(models) + ("epoch" in options.cases)
@@ -121,7 +122,7 @@ class Session:
             table = report.Table("training", self.rivals.names("training"), self.say)
             for name in self.models:
                 self.bar.set_description(name)
-                self.note(table, isa, training.rows_of(training.NETWORKS[name], 4 * seconds, self.rivals))
+                self.note(table, isa, training.rows_of(networks.NETWORKS[name], 4 * seconds, self.rivals))
         if "epoch" in self.options.cases:
             self.bar.set_description("epoch")
             self.epochs(isa)

@@ -1,50 +1,27 @@
-"""Whole training steps and predictions of three networks, on both backends and on the peers."""
+"""Whole training steps and predictions of networks, on both backends and on the peers."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from checks import disagreement
 from contenders import Rivals, local
 from kernels import finished
+from networks import Network, flops, layers
 
 import lamina as lm
 from lamina import nn, optim
-from lamina.nn.summary import summarize
 
 _STEPS = 2  # whose losses are compared
 _TOLERANCE = 1e-3
 _LR = 1e-3
 
 
-@dataclass(frozen=True)
-class Network:
-    """sample: the shape of one; batch: how many at a time."""
-
-    name: str
-    build: Callable[[], nn.Sequential]
-    sample: tuple[int, ...]
-    batch: int
-    loss: str
-
-    @property
-    def shape(self) -> str:
-        return f"batch {self.batch} of {'x'.join(map(str, self.sample))}"
-
-
-NETWORKS = {
-    "lenet5": Network("lenet5", lm.models.lenet5, (28, 28, 1), 64, "cross_entropy"),
-    "vgg_small": Network("vgg_small", lm.models.vgg_small, (32, 32, 3), 64, "cross_entropy"),
-    "autoencoder": Network("autoencoder", lm.models.autoencoder, (784,), 100, "mse"),
-}
-
-
 class Trainer:
     """A model with its loss and Adam. `like` gives the weights to start from; else they are seeded with 0."""
 
     def __init__(
-        self, network: Network, lr: float = _LR, like: nn.Sequential | None = None, dtype: Any = np.float32
+        self, network: Network, lr: float = _LR, like: nn.Module | None = None, dtype: Any = np.float32
     ) -> None:
         lm.manual_seed(0)
         self.model = network.build()
@@ -63,46 +40,15 @@ class Trainer:
         return loss.item()
 
 
-def layers(network: Network) -> list[dict[str, Any]]:
-    """The network for peers; weights are named as in its state dict."""
-    described: list[dict[str, Any]] = []
-    model = network.build()
-    volumes = {row.name: row.x_shape for row in summarize(model, network.sample).rows}
-    for i, layer in enumerate(model):
-        names = {"weight": f"{i}.weight", "bias": f"{i}.bias"}
-        if isinstance(layer, nn.Conv2d):
-            described.append({"kind": "conv2d", "padding": layer.padding, **names})
-        elif isinstance(layer, nn.Linear):
-            described.append({"kind": "linear", **names})
-        elif isinstance(layer, nn.MaxPool2d):
-            described.append({"kind": "max_pool2d", "size": layer.kernel_size})
-        elif isinstance(layer, nn.Flatten):
-            described.append({"kind": "flatten", "volume": volumes[str(i)]})
-        elif isinstance(layer, nn.ReLU):
-            described.append({"kind": "relu"})
-        else:
-            raise TypeError(f"{network.name}: no words for {layer!r}")
-    return described
-
-
 def rows_of(network: Network, seconds: float, rivals: Rivals) -> list[dict[str, Any]]:
     """A training step (forward, loss, backward, Adam) and a prediction."""
     rng = np.random.default_rng(0)
-    x = rng.random((network.batch, *network.sample), np.float32)
-    y = x if network.loss == "mse" else rng.integers(0, 10, network.batch)
-    forward, step = _flops(network)
+    x, y = network.data(rng)
+    forward, step = flops(network)
     return [
         _row(network, "training step", x, y, step, seconds, rivals),
         _row(network, "predict", x, y, forward, seconds, rivals),
     ]
-
-
-def _flops(network: Network) -> tuple[float, float]:
-    """Forward, and a training step: thrice that, but for the gradient of the images, which nobody needs."""
-    rows = summarize(network.build(), network.sample).rows
-    total = sum(row.multiply_adds for row in rows)
-    first = next(row.multiply_adds for row in rows if row.multiply_adds)
-    return 2.0 * network.batch * total, 2.0 * network.batch * (3 * total - first)
 
 
 def _row(
@@ -126,7 +72,7 @@ def _row(
     if wrong := [backend for backend in errors if not errors[backend][name] <= allowed]:
         return row | {"wrong": f"{' and '.join(wrong)}: {name} differ from float64: {errors}"}
     spec = {"op": "model", "shape": network.name, "pass": what, "layers": layers(network), "steps": _STEPS}
-    spec |= {"loss": network.loss, "lr": _LR, "input": len(network.sample)}
+    spec |= {"loss": network.loss, "lr": _LR, "input": 0 if network.tokens else len(network.sample)}
     jobs = rivals.enter("training", spec, {**weights, "x": x, "y": y}, lambda got: disagreement(got, exact))
     turns = {backend: local(backend, _call(trainers[backend], what, x, y)) for backend in trainers}
     row |= finished(rivals.race(turns, jobs, seconds), flops, 0)

@@ -11,8 +11,10 @@ from lamina import ops
 _GATES = {"rnn": (1, 1), "gru": (3, 4), "lstm": (4, 4)}
 
 
-def _case(rng: np.random.Generator, op: str, *, n: int, t: int, d: int, h: int, ragged: int = 0) -> Case:
-    """ragged=1: lengths drawn between 1 and t."""
+def _case(
+    rng: np.random.Generator, op: str, *, n: int, t: int, d: int, h: int, ragged: int, dropout: int
+) -> Case:
+    """ragged=1: lengths drawn between 1 and t. dropout=1: recurrent dropout of half the units."""
     gates, biases = _GATES[op]
     scale = np.float32(1 / np.sqrt(h))
     lengths = rng.integers(1, t + 1, n) if ragged else np.full(n, t)
@@ -26,14 +28,17 @@ def _case(rng: np.random.Generator, op: str, *, n: int, t: int, d: int, h: int, 
     if op == "lstm":
         a.dc_last = normal(rng, n, h)
     a.lengths = lengths
-    options: dict[str, Any] = {"ragged": bool(ragged)}
+    if dropout:
+        a.recurrent_mask = rng.choice(np.array([0, 2], np.float32), (n, h))
+    options: dict[str, Any] = {"ragged": bool(ragged), "dropout": bool(dropout)}
     states = ("h", "c") if op == "lstm" else ("h",)
 
     def inputs(a: SimpleNamespace) -> list[np.ndarray]:
         return [a.x, a.h0, *([a.c0] if op == "lstm" else []), a.w_ih, a.w_hh, a.b]
 
     def run(a: SimpleNamespace) -> Any:
-        return getattr(ops, op)(*inputs(a), lengths=a.lengths if ragged else None)
+        mask = a.recurrent_mask if dropout else None
+        return getattr(ops, op)(*inputs(a), lengths=a.lengths if ragged else None, recurrent_mask=mask)
 
     def both(a: SimpleNamespace) -> tuple[np.ndarray, ...]:
         y, ctx = run(a)
@@ -50,7 +55,7 @@ def _case(rng: np.random.Generator, op: str, *, n: int, t: int, d: int, h: int, 
     flops = 2.0 * total * gates * h * (d + h)
     return Case(
         op,
-        f"T{t} N{n} D{d} H{h}" + (" ragged" if ragged else ""),
+        f"T{t} N{n} D{d} H{h}" + " ragged" * bool(ragged) + " dropout" * bool(dropout),
         a,
         (
             Pass("forward", lambda a: run(a)[0], outputs, bounds, flops),
@@ -60,13 +65,19 @@ def _case(rng: np.random.Generator, op: str, *, n: int, t: int, d: int, h: int, 
     )
 
 
-def rnn(rng: np.random.Generator, *, n: int, t: int, d: int, h: int, ragged: int = 0) -> Case:
-    return _case(rng, "rnn", n=n, t=t, d=d, h=h, ragged=ragged)
+def rnn(
+    rng: np.random.Generator, *, n: int, t: int, d: int, h: int, ragged: int = 0, dropout: int = 0
+) -> Case:
+    return _case(rng, "rnn", n=n, t=t, d=d, h=h, ragged=ragged, dropout=dropout)
 
 
-def gru(rng: np.random.Generator, *, n: int, t: int, d: int, h: int, ragged: int = 0) -> Case:
-    return _case(rng, "gru", n=n, t=t, d=d, h=h, ragged=ragged)
+def gru(
+    rng: np.random.Generator, *, n: int, t: int, d: int, h: int, ragged: int = 0, dropout: int = 0
+) -> Case:
+    return _case(rng, "gru", n=n, t=t, d=d, h=h, ragged=ragged, dropout=dropout)
 
 
-def lstm(rng: np.random.Generator, *, n: int, t: int, d: int, h: int, ragged: int = 0) -> Case:
-    return _case(rng, "lstm", n=n, t=t, d=d, h=h, ragged=ragged)
+def lstm(
+    rng: np.random.Generator, *, n: int, t: int, d: int, h: int, ragged: int = 0, dropout: int = 0
+) -> Case:
+    return _case(rng, "lstm", n=n, t=t, d=d, h=h, ragged=ragged, dropout=dropout)

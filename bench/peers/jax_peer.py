@@ -47,6 +47,21 @@ def lstm_cell(x: Any, h: Any, c: Any, w_ih: Any, w_hh: Any, b: Any) -> Any:
     return jax.nn.sigmoid(o) * jnp.tanh(c_next), c_next
 
 
+def lstm(x: Any, w_ih: Any, w_hh: Any, b: Any) -> Any:
+    """(N,T,D) -> (N,T,H): the products of all inputs at once, then a scan over the steps."""
+
+    def step(state: Any, a: Any) -> Any:
+        h, c = state
+        i, f, g, o = jnp.split(a + h @ w_hh.T, 4, axis=1)
+        c = jax.nn.sigmoid(f) * c + jax.nn.sigmoid(i) * jnp.tanh(g)
+        h = jax.nn.sigmoid(o) * jnp.tanh(c)
+        return (h, c), h
+
+    zeros = jnp.zeros((len(x), w_hh.shape[1]), x.dtype)
+    _, y = lax.scan(step, (zeros, zeros), jnp.swapaxes(x @ w_ih.T + b, 0, 1))
+    return jnp.swapaxes(y, 0, 1)
+
+
 # function, inputs, gradients that come in, names of the outputs and of the gradients
 _OPS: dict[str, tuple[Callable[..., Any], str, str, str]] = {
     "conv2d": (conv, "x w b", "dy", "y dx dw db"),
@@ -98,6 +113,11 @@ def network(layers: list[dict[str, Any]]) -> Callable[[dict[str, Any], Any], Any
             kind = layer["kind"]
             if kind == "conv2d":
                 x = conv(x, p[layer["weight"]], p[layer["bias"]], 1, layer["padding"], 1, 1)
+            elif kind == "one_hot":
+                x = jax.nn.one_hot(x, layer["size"])
+            elif kind == "lstm":
+                for names in layer["layers"]:
+                    x = lstm(x, *(p[names[part]] for part in ("weight_ih", "weight_hh", "bias")))
             elif kind == "linear":
                 x = x @ p[layer["weight"]].T + p[layer["bias"]]
             elif kind == "max_pool2d":
@@ -117,7 +137,9 @@ class Training:
     def __init__(self, spec: dict[str, Any], a: Arrays) -> None:
         self.forward = network(spec["layers"])
         self.predict = jax.jit(self.forward)
-        names = [layer[kind] for layer in spec["layers"] for kind in ("weight", "bias") if kind in layer]
+        groups = [group for layer in spec["layers"] for group in layer.get("layers", [layer])]
+        parts = ("weight", "weight_ih", "weight_hh", "bias")
+        names = [group[part] for group in groups for part in parts if part in group]
         parameters = {name: jnp.asarray(a[name]) for name in names}
         m, v = ({name: jnp.zeros_like(p) for name, p in parameters.items()} for _ in range(2))
         self.cross_entropy, self.lr = spec["loss"] == "cross_entropy", spec["lr"]
@@ -127,7 +149,7 @@ class Training:
     def _loss(self, p: dict[str, Any], x: Any, y: Any) -> Any:
         found = self.forward(p, x)
         if self.cross_entropy:
-            return -jnp.take_along_axis(jax.nn.log_softmax(found), y[:, None], 1).mean()
+            return -jnp.take_along_axis(jax.nn.log_softmax(found), y[..., None], -1).mean()
         return jnp.mean((found - y) ** 2)
 
     def _update(self, state: Any, x: Any, y: Any) -> Any:

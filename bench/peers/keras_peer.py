@@ -96,7 +96,7 @@ def kernel(spec: dict[str, Any], a: Arrays) -> Job:
 def network(layers: list[dict[str, Any]], a: Arrays) -> Any:
     """The described layers with the given weights."""
     model = keras.Sequential()
-    model.add(keras.layers.Input(a["x"].shape[1:]))
+    model.add(keras.layers.Input(a["x"].shape[1:], dtype=a["x"].dtype.name))
     weights = []
     for layer in layers:
         kind = layer["kind"]
@@ -108,6 +108,12 @@ def network(layers: list[dict[str, Any]], a: Arrays) -> Any:
                 model.add(keras.layers.ZeroPadding2D(layer["padding"]))
             o, kernel, _, _ = w.shape
             model.add(keras.layers.Conv2D(o, kernel))
+        elif kind == "one_hot":
+            model.add(keras.layers.Lambda(keras.ops.one_hot, arguments={"num_classes": layer["size"]}))
+        elif kind == "lstm":
+            for names in layer["layers"]:
+                weights += [a[names["weight_ih"]].T, a[names["weight_hh"]].T, a[names["bias"]]]
+                model.add(keras.layers.LSTM(a[names["weight_hh"]].shape[1], return_sequences=True))
         elif kind == "linear":
             model.add(keras.layers.Dense(len(w)))
         elif kind == "max_pool2d":

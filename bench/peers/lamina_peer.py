@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 from epoch import train
+from networks import NETWORKS
 from peers.worker import Arrays, Epoch, serve
-from training import NETWORKS, Trainer
+from training import Trainer
 
 import lamina as lm
 

@@ -60,6 +60,8 @@ def model(spec: dict[str, Any], a: Arrays) -> Job:
     volume: list[int] | None = None
     for layer in spec["layers"]:
         kind = layer["kind"]
+        if kind in ("one_hot", "lstm"):
+            raise Unsupported("no sequences here")
         if "weight" in layer:
             weights[layer["weight"]], weights[layer["bias"]] = outward(a[layer["weight"]]), a[layer["bias"]]
         if kind == "conv2d":

@@ -105,6 +105,8 @@ def _sequence(function: Callable[..., Any], gates: int) -> Callable[..., Built]:
     """What nn.RNN, nn.GRU and nn.LSTM call, of one layer; mixed lengths as packed sequences, as they do."""
 
     def build(t: dict[str, Tensor], options: dict[str, Any]) -> Built:
+        if options["dropout"]:
+            raise Unsupported("no recurrent dropout")
         x, b, hidden = t["x"], t["b"], t["h0"].shape[1]
         states = [t[name] for name in ("h0", "c0") if name in t]
         zeros = torch.zeros(gates * hidden)
@@ -185,6 +187,12 @@ def network(layers: list[dict[str, Any]], a: Arrays) -> nn.Sequential:
             o, c, kernel, _ = w.shape
             found.append(nn.Conv2d(c, o, kernel, padding=layer["padding"]))
             _fill(found[-1], w, a[layer["bias"]])
+        elif kind == "one_hot":
+            found.append(_OneHot(layer["size"]))
+        elif kind == "lstm":
+            found.append(
+                _Recurrent([{name: a[key] for name, key in names.items()} for names in layer["layers"]])
+            )
         elif kind == "linear":
             w = torch.from_numpy(a[layer["weight"]])
             if volume:  # PyTorch flattens C, H, W
@@ -201,10 +209,41 @@ def network(layers: list[dict[str, Any]], a: Arrays) -> nn.Sequential:
     return nn.Sequential(*found)
 
 
+class _OneHot(nn.Module):
+    """Tokens as vectors with a one at their place."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.table = nn.Parameter(torch.eye(size), requires_grad=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.embedding(x, self.table)
+
+
+class _Recurrent(nn.LSTM):
+    """An LSTM of several layers whose second biases are zero and stay so, as other libraries have one."""
+
+    def __init__(self, weights: list[Arrays]) -> None:
+        hidden, features = weights[0]["weight_hh"].shape[1], weights[0]["weight_ih"].shape[1]
+        super().__init__(features, hidden, len(weights), batch_first=True)
+        with torch.no_grad():
+            for i, layer in enumerate(weights):
+                for ours, theirs in (("weight_ih",) * 2, ("weight_hh",) * 2, ("bias", "bias_ih")):
+                    getattr(self, f"{theirs}_l{i}").copy_(torch.from_numpy(layer[ours]))
+                getattr(self, f"bias_hh_l{i}").zero_().requires_grad_(False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x)[0]
+
+
 def _fill(layer: Any, weight: Tensor, bias: np.ndarray) -> None:
     with torch.no_grad():
         layer.weight.copy_(weight)
         layer.bias.copy_(torch.from_numpy(bias))
+
+
+def _cross_entropy_of_rows(scores: Tensor, labels: Tensor) -> Tensor:
+    return F.cross_entropy(scores.flatten(0, -2), labels.flatten())
 
 
 class Training:
@@ -217,7 +256,7 @@ class Training:
             self.model = self.model.to(memory_format=torch.channels_last)
         more = {"fused": True} if "fused" in variant else {}
         self.optimizer = torch.optim.Adam(self.model.parameters(), spec["lr"], **more)
-        self.loss = nn.CrossEntropyLoss() if spec["loss"] == "cross_entropy" else nn.MSELoss()
+        self.loss = _cross_entropy_of_rows if spec["loss"] == "cross_entropy" else nn.MSELoss()
 
     def tensor(self, x: np.ndarray) -> Tensor:
         return image(x, self.last) if x.ndim == 4 else torch.from_numpy(x)
@@ -236,7 +275,7 @@ class Training:
 
 def model(spec: dict[str, Any], a: Arrays, variant: str) -> Job:
     """A whole training step, or a prediction."""
-    if spec["input"] == 1 and "channels_last" in variant and variant != "channels_last fused":
+    if spec["input"] < 2 and "channels_last" in variant and variant != "channels_last fused":
         raise Unsupported("vectors have no layout")
     training = Training(spec, a, variant)
     x, y = training.tensor(a["x"]), torch.from_numpy(a["y"])

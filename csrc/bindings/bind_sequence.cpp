@@ -78,7 +78,7 @@ py::tuple sequence(const std::string& name, const py::array& x, const py::array&
     using T = typename decltype(type)::type;
     const Index G = gate_count(cell), P = s.total();
     py::array y = allocate<T>({s.R, s.H}), gates = allocate<T>({P, G * s.H}),
-              xh = allocate<T>({P, padded_row((tokens ? 0 : s.D) + s.H, sizeof(T))});
+              xh = allocate<T>({P, padded_row((tokens ? 0 : s.D) + s.H + 1, sizeof(T))});
     Sequence<T> q{.x = tokens ? nullptr : input<T>(op, "x", x, {s.R, s.D}),
                   .tokens = tokens ? tokens_below(op, x, s.D) : nullptr,
                   .h0 = input<T>(op, "h0", h0, {s.N, s.H}),
@@ -139,7 +139,7 @@ py::tuple sequence_backward(const std::string& name, const py::array& dy, const 
                   .w_hh = input<T>(op, "w_hh", w_hh, from_h),
                   .b = nullptr,
                   .y = made(input<T>(op, "y", y, {s.R, s.H})),
-                  .xh = made(input<T>(op, "xh", xh, {P, padded_row((tokens ? 0 : s.D) + s.H, sizeof(T))})),
+                  .xh = made(input<T>(op, "xh", xh, {P, padded_row((tokens ? 0 : s.D) + s.H + 1, sizeof(T))})),
                   .gates = made(input<T>(op, "gates", gates, {P, G * s.H})),
                   .c = made(lstm ? more : nullptr),
                   .m = made(lstm ? nullptr : more),

@@ -149,8 +149,8 @@ template <class T>
 void gemm_own_panels(Index M, Index N, Index K, MatrixView<T> a, MatrixView<T> b, T* c, Index ldc, const T* bias,
                      bool accumulate) {
   const RowBlocks blocks(M);
-  const Index most = least(K, kDepth);
-  const ReadA how = how_to_read(a, M, K);
+  const ReadA how = how_to_read(a, M, least(K, kShortColumns));
+  const Index slice_depth = how == ReadA::kColumns ? kShortColumns : kDepth, most = least(K, slice_depth);
   Buffer packed_a(is_packed(how) ? sizeof(T) * static_cast<std::size_t>(M * K) : 0);
   for (Index k0 = 0; is_packed(how) && k0 < K; k0 += kDepth)
     pack_a<T>({a.data + k0 * a.cs, a.rs, a.cs}, how, M, least(K - k0, kDepth), packed_a.as<T>() + k0 * M);
@@ -160,8 +160,8 @@ void gemm_own_panels(Index M, Index N, Index K, MatrixView<T> a, MatrixView<T> b
                          T* const panel = static_cast<T*>(mine);
                          const Index j = p * kPanel<T>;
                          const int columns = static_cast<int>(least(N - j, kPanel<T>)), width = panel_width<T>(N, p);
-                         for (Index k0 = 0; k0 < greatest(K, 1); k0 += kDepth) {
-                           const Index depth = least(K - k0, kDepth);
+                         for (Index k0 = 0; k0 < greatest(K, 1); k0 += slice_depth) {
+                           const Index depth = least(K - k0, slice_depth);
                            pack_panel<T>({b.data + k0 * b.rs + j * b.cs, b.rs, b.cs}, depth, columns, width, panel);
                            GemmSlice<T> slice{panel, {a.data + k0 * a.cs, a.rs, a.cs}, how, depth};
                            if (is_packed(how)) slice.a = {packed_a.as<T>() + k0 * M, depth, 1};

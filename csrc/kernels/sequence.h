@@ -2,7 +2,7 @@
 //
 // x and y are (R,D) and (R,H), one row a sequence and step. Inside, rows are packed by time: step s holds rows(s)
 // sequences, the longest first, so that rows(s) never grows and a padded step does not exist; packed row p stands for
-// row source[p]. Packed arrays: xh (P,K) = [x_s | h_{s-1}], padded; gates (P,GH); c, m (P,H).
+// row source[p]. Packed arrays: xh (P,K) = [x_s | h_{s-1} | 1], padded; gates (P,GH); c, m (P,H).
 //
 //   a_s = [x_s | h_{s-1}] [w_ih | w_hh]^T + b
 //   RNN   h = tanh(a), max(a, 0) or min(max(a, 0), 1)                                    rows of w: (h)
@@ -92,6 +92,11 @@ LAMINA_INLINE Index apart(Index n) {
   return padded_row(n, sizeof(T));
 }
 
+template <class T>
+LAMINA_INLINE Index row_of_xh(Index D, Index H) {
+  return apart<T>(D + H + 1);
+}
+
 // c one step earlier: the initial one, or that of step - 1.
 template <class T>
 LAMINA_INLINE const T* c_before(const SequenceShape& s, Index step, const T* initial, const T* packed) {
@@ -108,7 +113,7 @@ LAMINA_INLINE Index features(const SequenceShape& s, const Sequence<T>& q) {
 template <class T, Cell kCell>
 UnitRow<T> units(const SequenceShape& s, const Sequence<T>& q, Index step, Index row) {
   const Index H = s.H, D = features(s, q), p = s.offset[step] + row, y = s.source[p];
-  const T* const h_in = q.xh + p * apart<T>(D + H) + D;
+  const T* const h_in = q.xh + p * row_of_xh<T>(D, H) + D;
   const T* const unmasked = step == 0 ? q.h0 + row * H : q.y + s.source[s.offset[step - 1] + row] * H;
   return {.gates = q.gates + p * gate_count(kCell) * H,
           .h = q.y + y * H,
@@ -155,7 +160,7 @@ void token_gradient(const SequenceShape& s, const std::int64_t* tokens, Index n,
 template <class T, Cell kCell>
 void run_sequence(const SequenceShape& s, const Sequence<T>& q) {
   constexpr Index G = gate_count(kCell);
-  const Index H = s.H, D = features(s, q), K = apart<T>(D + H), whole = is_gru(kCell) ? 2 * H : G * H;
+  const Index H = s.H, D = features(s, q), K = row_of_xh<T>(D, H), whole = is_gru(kCell) ? 2 * H : G * H;
   if (s.total() < s.R) fill_zero(q.y, s.R * H);
   Buffer table(q.tokens ? sizeof(T) * static_cast<std::size_t>(s.D * G * H) : 0);
   if (q.tokens) token_table(G * H, s.D, q.w_ih, q.b, table.as<T>());
@@ -179,7 +184,8 @@ void run_sequence(const SequenceShape& s, const Sequence<T>& q) {
           copy(table.as<T>() + q.tokens[s.source[p]] * G * H, q.gates + p * G * H, G * H);
         else
           copy(q.x + s.source[p] * D, q.xh + p * K, D);
-        fill_zero(q.xh + p * K + D + H, K - D - H);
+        q.xh[p * K + D + H] = 1;
+        fill_zero(q.xh + p * K + D + H + 1, K - D - H - 1);
       }
       T* const gates = q.gates + at * G * H;
       times(q.xh + at * K, K, rows, both, gates, G * H, q.b, q.tokens != nullptr);
@@ -199,26 +205,48 @@ void run_sequence(const SequenceShape& s, const Sequence<T>& q) {
   });
 }
 
-// dw = da^T [x | h], db = sums of da.
+// dst (columns, rows) = src (rows, columns), transposed.
+template <class T>
+void transpose(Index rows, Index columns, const T* src, Index lds, T* dst) {
+  constexpr Index W = kLanes<T>;
+  parallel_for(ceil_div(columns, W), kByte * 4 * sizeof(T) * static_cast<double>(W * rows), [&](Index block) {
+    const Index j = block * W, n = least(W, columns - j);
+    Index i = 0;
+    for (; n == W && i + W <= rows; i += W) transpose_square(src + i * lds + j, lds, dst + j * rows + i, rows);
+    for (; i < rows; ++i)
+      for (Index c = j; c < j + n; ++c) dst[c * rows + i] = src[i * lds + c];
+  });
+}
+
+// dw = da^T [x | h], db = sums of da, both at once: xh ends with a one. The product is made transposed, for both its
+// operands are then read as they lie.
 template <class T, Cell kCell>
 void weight_gradients(const SequenceShape& s, const Sequence<T>& q, const T* da, Index ld,
                       const SequenceGradient<T>& d) {
-  constexpr Index G = gate_count(kCell);
-  const Index H = s.H, D = features(s, q), P = s.total(), K = apart<T>(D + H), whole = is_gru(kCell) ? 2 * H : G * H;
-  Buffer both(sizeof(T) * static_cast<std::size_t>(whole * (D + H)));
-  gemm<T>(whole, D + H, P, {da, 1, ld}, {q.xh, K, 1}, both.as<T>(), D + H, nullptr, false);
-  for (Index j = 0; j < whole; ++j) {
-    copy(both.as<T>() + j * (D + H), d.dw_ih + j * D, D);
-    copy(both.as<T>() + j * (D + H) + D, d.dw_hh + j * H, H);
+  const Index H = s.H, D = features(s, q), P = s.total(), K = row_of_xh<T>(D, H),
+              whole = is_gru(kCell) ? 2 * H : gate_count(kCell) * H;
+  Buffer buffer(sizeof(T) * static_cast<std::size_t>((D + H + 1) * whole));
+  T* const made = buffer.as<T>();
+  const auto product = [&](Index rows, const T* a, Index lda, Index columns, const T* b) {
+    gemm<T>(rows, columns, P, {a, 1, lda}, {b, ld, 1}, made, columns, nullptr, false);
+  };
+  product(D + H + 1, q.xh, K, whole, da);
+  transpose(D, whole, made, whole, d.dw_ih);
+  transpose(H, whole, made + D * whole, whole, d.dw_hh);
+  copy(made + (D + H) * whole, d.db, whole);
+  if constexpr (is_gru(kCell)) {
+    if (D > 0) product(D, q.xh, K, H, da + whole);
+    transpose(D, H, made, H, d.dw_ih + whole * D);
+    sum_rows(P, H, da + whole, d.db + whole, ld);
+    if constexpr (kCell == Cell::gru) {
+      product(H + 1, q.xh + D, K, H, da + whole + H);
+      copy(made + H * H, d.db + whole + H, H);
+    } else {
+      product(H, q.m, H, H, da + whole);
+    }
+    transpose(H, H, made, H, d.dw_hh + whole * H);
   }
-  if constexpr (is_gru(kCell))
-    if (D > 0) gemm<T>(H, D, P, {da + whole, 1, ld}, {q.xh, K, 1}, d.dw_ih + whole * D, D, nullptr, false);
-  if constexpr (kCell == Cell::gru)
-    gemm<T>(H, H, P, {da + 3 * H, 1, ld}, {q.xh + D, K, 1}, d.dw_hh + whole * H, H, nullptr, false);
-  if constexpr (kCell == Cell::gru_before)
-    gemm<T>(H, H, P, {da + whole, 1, ld}, {q.m, H, 1}, d.dw_hh + whole * H, H, nullptr, false);
-  if (q.tokens) token_gradient(s, q.tokens, G * H, da, ld, d.dw_ih);
-  sum_rows(P, bias_count(kCell) * H, da, d.db, ld);
+  if (q.tokens) token_gradient(s, q.tokens, gate_count(kCell) * H, da, ld, d.dw_ih);
 }
 
 template <class T, Cell kCell>

@@ -12,6 +12,7 @@ struct ExpConstants;
 template <>
 struct ExpConstants<float> {
   static constexpr float low = -104.0f, high = 88.7228394f;  // beyond: 0 and infinity
+  static constexpr float least_normal = -87.3365448f;        // exp of it is the least normal number
   static constexpr float log2e = 1.44269504f, ln2_high = 0.693359375f, ln2_low = -2.12194440e-4f;
   static constexpr float magic = 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer in the low bits
   static constexpr int mantissa = 23, bias = 127;
@@ -19,6 +20,7 @@ struct ExpConstants<float> {
 template <>
 struct ExpConstants<double> {
   static constexpr double low = -750.0, high = 709.782712893383973;
+  static constexpr double least_normal = -708.39641853226408;
   static constexpr double log2e = 1.4426950408889634, ln2_high = 6.93145751953125e-1,
                           ln2_low = 1.42860682030941723212e-6;
   static constexpr double magic = 6755399441055744.0;  // 1.5 * 2^52
@@ -47,23 +49,41 @@ LAMINA_INLINE Vec<double> exp_reduced(Vec<double> r) {
   return splat(1.0) + splat(2.0) * (p / (q - p));
 }
 
+// x = n ln(2) + r: r, and n as an integer.
+template <class T>
+struct Reduced {
+  Vec<T> r;
+  IntVec<T> n;
+};
+template <class T>
+LAMINA_INLINE Reduced<T> reduce(Vec<T> x) {
+  using K = ExpConstants<T>;
+  const Vec<T> magic = splat(K::magic), t = x * splat(K::log2e) + magic, n = t - magic;
+  return {(x - n * splat(K::ln2_high)) - n * splat(K::ln2_low),
+          reinterpret_cast<IntVec<T>>(t) - reinterpret_cast<IntVec<T>>(magic)};
+}
+template <class T>
+LAMINA_INLINE Vec<T> power_of_two(IntVec<T> n) {
+  using K = ExpConstants<T>;
+  return reinterpret_cast<Vec<T>>((n + K::bias) << K::mantissa);
+}
+
 template <class T>
 LAMINA_INLINE Vec<T> vexp(Vec<T> x) {
   using K = ExpConstants<T>;
-  typedef IntVec<T> Bits;
   const Vec<T> low = splat(K::low), high = splat(K::high);
   Vec<T> c = x < low ? low : x;  // NaN passes both
   c = c > high ? high : c;
-  const Vec<T> magic = splat(K::magic);
-  const Vec<T> t = c * splat(K::log2e) + magic;
-  const Vec<T> n = t - magic;
-  const Vec<T> r = (c - n * splat(K::ln2_high)) - n * splat(K::ln2_low);
-  const Bits e = reinterpret_cast<Bits>(t) - reinterpret_cast<Bits>(magic);
-  const Bits half = e >> 1, rest = e - half;  // 2^e in two factors: e may pass the exponent's range
-  const Vec<T> s1 = reinterpret_cast<Vec<T>>((half + K::bias) << K::mantissa);
-  const Vec<T> s2 = reinterpret_cast<Vec<T>>((rest + K::bias) << K::mantissa);
-  const Vec<T> y = exp_reduced(r) * s1 * s2;
+  const Reduced<T> by = reduce<T>(c);
+  const IntVec<T> half = by.n >> 1;  // 2^n in two factors: n may pass the exponent's range
+  const Vec<T> y = exp_reduced(by.r) * power_of_two<T>(half) * power_of_two<T>(by.n - half);
   return x > high ? splat(static_cast<T>(__builtin_inf())) : y;
+}
+// exp(x) where it is a normal number.
+template <class T>
+LAMINA_INLINE Vec<T> vexp_normal(Vec<T> x) {
+  const Reduced<T> by = reduce<T>(x);
+  return exp_reduced(by.r) * power_of_two<T>(by.n);
 }
 
 // The sign bit of each lane, and x without it. By bits, so that -0 is told from 0.
@@ -78,8 +98,10 @@ LAMINA_INLINE Vec<T> vabs(Vec<T> x) {
 
 template <class T>
 LAMINA_INLINE Vec<T> vsigmoid(Vec<T> x) {
-  const Vec<T> one = splat(T(1));
-  const Vec<T> e = vexp<T>(-vabs<T>(x));  // never overflows
+  const Vec<T> one = splat(T(1)), least = splat(ExpConstants<T>::least_normal);
+  const Vec<T> a = -vabs<T>(x);  // of which exp never overflows
+  Vec<T> e = vexp_normal<T>(a < least ? least : a);
+  e = a < least ? splat(T(0)) : e;
   const Vec<T> d = one / (one + e);
   return x < 0 ? e * d : d;  // NaN: abs, exp and the quotient all keep it
 }
@@ -108,7 +130,8 @@ LAMINA_INLINE Vec<T> vtanh(Vec<T> x) {
   const Vec<T> one = splat(T(1)), two = splat(T(2));
   const Vec<T> a = vabs<T>(x);
   const Vec<T> small = a + a * tanh_small(a * a);
-  const Vec<T> big = one - two / (vexp<T>(a + a) + one);
+  const Vec<T> enough = splat(T(44));  // from where on the quotient vanishes beside 1
+  const Vec<T> big = one - two / (vexp_normal<T>(a > enough ? splat(T(88)) : a + a) + one);
   const Vec<T> y = a > T(0.625) ? big : small;
   return reinterpret_cast<Vec<T>>(reinterpret_cast<IntVec<T>>(y) | sign_of<T>(x));
 }

@@ -133,9 +133,9 @@ def sequence(
     begin at offset[s], and there are ever fewer; h0 and (LSTM alone) c0 (N,H); w_ih (GH,D), w_hh (GH,H), b
     (GH,), of "gru" (4H,); mask (N,H) multiplies h on its way into the products; where zone_h and (LSTM alone)
     zone_c (R,H) are not 0, h and c stay
-    -> y (R,H), 0 where no step is; for backward [x|masked h before] (P,K), K = D+H (of tokens H) rounded up
-    to an odd number of 64-byte lines; (P,H) c (LSTM), h w_hn^T + b_m ("gru") or r h ("gru_before"), else
-    None; activated gates (P,GH)."""
+    -> y (R,H), 0 where no step is; for backward [x|masked h before|1] (P,K), K = D+H+1 (of tokens H+1)
+    rounded up to an odd number of 64-byte lines; (P,H) c (LSTM), h w_hn^T + b_m ("gru") or r h
+    ("gru_before"), else None; activated gates (P,GH)."""
 
 def sequence_backward(
     cell: str,

@@ -52,11 +52,12 @@ def sequence(
     zone_h: Array | None,
     zone_c: Array | None,
 ) -> tuple[Array, Array, Array | None, Array]:
-    """x (R,D) or tokens (R,) -> y (R,H), [x|h before] (P,K), of tokens [h before]; c or m (P,H) if the cell
-    has one, activated gates (P,GH).
+    """x (R,D) or tokens (R,) -> y (R,H), [x|h before|1] (P,K), of tokens [h before|1]; c or m (P,H) if the
+    cell has one, activated gates (P,GH).
     """
     features, hidden, dtype = x.shape[1] if x.ndim == 2 else 0, h0.shape[1], w_ih.dtype
-    xh = np.zeros((len(source), _padded(features + hidden, dtype)), dtype)
+    xh = np.zeros((len(source), _padded(features + hidden + 1, dtype)), dtype)
+    xh[:, features + hidden] = 1
     gates: Array
     if x.ndim == 2:
         xh[:, :features] = x[source]
