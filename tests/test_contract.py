@@ -61,7 +61,7 @@ compiled = pytest.mark.skipif(
 
 
 def test_the_stub_has_kernels():
-    assert len(KERNELS) == 32
+    assert len(KERNELS) == 33
     assert "set_num_threads" in MACHINE
 
 
@@ -144,6 +144,7 @@ CALLS = {
     "topk": [_f(3, 5), 2],
     "sgd_step": [_f(7), _f(7), _f(7), 0.1, 0.9, True, 0.1],
     "adam_step": [_f(7), _f(7), _f(7), np.abs(_f(7)), *_ADAM],
+    "rms_step": [_f(7), _f(7), np.abs(_f(7)), 0.1, 0.9, 0.1, 1e-8],
 }
 
 

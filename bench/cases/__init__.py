@@ -32,6 +32,7 @@ BUILDERS: dict[str, Callable[..., Case]] = {
     "topk": topk.topk,
     "sgd_step": optim.sgd_step,
     "adam_step": optim.adam_step,
+    "rms_step": optim.rms_step,
 }
 
 

@@ -54,6 +54,7 @@ constexpr Kernels<T> make_kernels() {
       .mean_squared_error_backward = &lamina::mean_squared_error_backward<T>,
       .sgd_step = &lamina::sgd_step<T>,
       .adam_step = &lamina::adam_step<T>,
+      .rms_step = &lamina::rms_step<T>,
       .multiply_adds = &lamina::multiply_adds<T>,
       .sum_memory = &lamina::sum_memory<T>,
   };

@@ -222,6 +222,9 @@ def adam_step(
 ) -> None:
     """Adam (Kingma & Ba 2015, algorithm 1), decoupled: AdamW (Loshchilov & Hutter 2019); step starts at 1."""
 
+def rms_step(p: _Array, g: _Array, v: _Array, lr: float, keep: float, add: float, eps: float) -> None:
+    """v = keep v + add g^2; p -= lr g / (sqrt(v) + eps)."""
+
 # the machine (compiled backend only) ------------------------------------------------------------------
 def available_isas() -> Sequence[str]: ...
 def get_isa() -> str: ...

@@ -99,6 +99,10 @@ def _adam(
     return lambda: ops.adam_step(p, f(3), m, v, lr, beta1, beta2, eps, decay, decoupled, step)
 
 
+def _rms(v=None, lr=0.1, keep=0.9, add=0.1, eps=1e-8):
+    return lambda: ops.rms_step(f(3), f(3), f(3) if v is None else v, lr, keep, add, eps)
+
+
 def _overlapping(op, *starts, size=8):
     """A step on stretches of one piece of memory, which begin at `starts`: p, g and the state."""
     flat = f(64)
@@ -106,6 +110,8 @@ def _overlapping(op, *starts, size=8):
     if op == "sgd_step":
         v = arrays[2] if len(arrays) > 2 else None
         return lambda: ops.sgd_step(arrays[0], arrays[1], v, 0.5, 0.0 if v is None else 0.9, False, 0.0)
+    if op == "rms_step":
+        return lambda: ops.rms_step(*arrays, 0.1, 0.9, 0.1, 1e-8)
     return lambda: ops.adam_step(*arrays, 0.1, 0.9, 0.99, 1e-8, 0.0, False, 1)
 
 
@@ -400,6 +406,15 @@ VALUE_ERRORS = {
     "adam_eps": (_adam(eps=np.nan), "adam_step: eps must be finite and at least 0, got nan"),
     "adam_step": (_adam(step=0), "adam_step: step must be at least 1, got 0"),
     "adam_m": (_adam(m=f(4)), "adam_step: m must have shape (3,), that of p, got (4,)"),
+    "rms_lr": (_rms(lr=-0.1), "rms_step: lr must be finite and at least 0, got -0.1"),
+    "rms_keep": (_rms(keep=-1), "rms_step: keep must be finite and at least 0, got -1"),
+    "rms_add": (_rms(add=np.nan), "rms_step: add must be finite and at least 0, got nan"),
+    "rms_eps": (_rms(eps=np.inf), "rms_step: eps must be finite and at least 0, got inf"),
+    "rms_v": (_rms(v=f(4)), "rms_step: v must have shape (3,), that of p, got (4,)"),
+    "rms_v_read_only": (_rms(v=_read_only(3)), "rms_step: v is updated in place"),
+    "rms_p_g_overlap": (_overlapping("rms_step", 7, 0, 16), "rms_step: p and g overlap in memory"),
+    "rms_p_v_overlap": (_overlapping("rms_step", 0, 8, 1), "rms_step: p and v overlap in memory"),
+    "rms_g_v_overlap": (_overlapping("rms_step", 16, 0, 7), "rms_step: g and v overlap in memory"),
     "adam_v": (_adam(v=_read_only(3)), "adam_step: v is updated in place"),
     "sgd_p_g_overlap": (_overlapping("sgd_step", 1, 0), "sgd_step: p and g overlap in memory"),
     "sgd_p_is_g": (_overlapping("sgd_step", 0, 0), "sgd_step: p and g overlap in memory"),

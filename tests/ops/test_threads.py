@@ -96,7 +96,11 @@ def _adam(p, g, state):
     ops.adam_step(p, g, *state, 0.01, 0.9, 0.999, 1e-8, 0.01, True, 3)
 
 
-@pytest.mark.parametrize("step", [_sgd, _adam])
+def _rms(p, g, state):
+    ops.rms_step(p, g, state[0], 0.01, 0.9, 0.1, 1e-8)
+
+
+@pytest.mark.parametrize("step", [_sgd, _adam, _rms])
 def test_same_bits_of_optimisers(step, isa):
     def walk():
         rng = np.random.default_rng(0)

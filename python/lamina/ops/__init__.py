@@ -2,8 +2,8 @@
 
 Arrays are float32 or float64, all of a call of one dtype, with any strides and byte order; integers, objects
 and mixed dtypes raise TypeError. Outputs are new memory, and inputs stay as they are (but for the arrays that
-`sgd_step` and `adam_step` say they write). A context refers to inputs and outputs and does not copy
-them: leave them unchanged until the backward pass.
+`sgd_step`, `adam_step` and `rms_step` say they write). A context refers to inputs and outputs and does not
+copy them: leave them unchanged until the backward pass.
 """
 
 from lamina.ops.activations import (
@@ -26,7 +26,7 @@ from lamina.ops.losses import (
     softmax_cross_entropy,
     softmax_cross_entropy_backward,
 )
-from lamina.ops.optim import adam_step, sgd_step
+from lamina.ops.optim import adam_step, rms_step, sgd_step
 from lamina.ops.pool import avg_pool2d, avg_pool2d_backward, max_pool2d, max_pool2d_backward
 from lamina.ops.recurrent import lstm_cell, lstm_cell_backward, rnn_cell, rnn_cell_backward
 from lamina.ops.sequence import gru, gru_backward, lstm, lstm_backward, rnn, rnn_backward
@@ -60,6 +60,7 @@ __all__ = [
     "rnn_backward",
     "rnn_cell",
     "rnn_cell_backward",
+    "rms_step",
     "sgd_step",
     "sigmoid",
     "sigmoid_backward",

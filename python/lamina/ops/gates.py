@@ -5,7 +5,7 @@ import numpy as np
 from lamina.ops._check import Array
 from lamina.ops.sequence import SequenceContext
 
-_GATES = {"lstm": "ifgo", "gru": "rzn"}
+_GATES = {"lstm": "ifgo", "gru": "rzn", "gru_before": "rzn"}
 
 
 def sequence_activations(ctx: SequenceContext) -> dict[str, Array]:
@@ -14,7 +14,7 @@ def sequence_activations(ctx: SequenceContext) -> dict[str, Array]:
     LSTM: gates i, f, o and candidate g after their nonlinearities, the cell state c and the output h. GRU:
     gates r and z, candidate n, h. RNN: h.
     """
-    y, _, kept, gates = ctx.arrays[6:]
+    y, _, kept, gates = ctx.arrays[-4:]
     shape = (*ctx.shape, y.shape[1])
     rows = {}
     if ctx.cell in _GATES:

@@ -24,7 +24,7 @@ from lamina.reference.losses import (
     softmax_cross_entropy,
     softmax_cross_entropy_backward,
 )
-from lamina.reference.optim import adam_step, sgd_step
+from lamina.reference.optim import adam_step, rms_step, sgd_step
 from lamina.reference.pool import avg_pool2d, avg_pool2d_backward, max_pool2d, max_pool2d_backward
 from lamina.reference.recurrent import lstm_cell, lstm_cell_backward, rnn_cell, rnn_cell_backward
 from lamina.reference.sequence import sequence, sequence_backward
@@ -53,6 +53,7 @@ __all__ = [
     "rnn_cell_backward",
     "sequence",
     "sequence_backward",
+    "rms_step",
     "sgd_step",
     "sigmoid",
     "sigmoid_backward",
