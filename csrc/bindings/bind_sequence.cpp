@@ -1,7 +1,6 @@
 #include "bindings/checks.h"
 
 namespace lamina {
-namespace {
 
 Cell cell_named(const char* op, const std::string& name) {
   if (name == "rnn_tanh") return Cell::rnn_tanh;
@@ -10,6 +9,8 @@ Cell cell_named(const char* op, const std::string& name) {
   if (name == "lstm") return Cell::lstm;
   fail_value(std::string(op) + ": unknown cell " + name + ": expected rnn_tanh, rnn_relu, gru or lstm");
 }
+
+namespace {
 
 // offset (steps + 1,) must rise from 0 to the number of packed rows, by less and less, at most N at a time; source must
 // name that many different rows of x.
@@ -40,13 +41,6 @@ SequenceShape sequence_shape(const char* op, const py::array& x, Index D, const 
   return s;
 }
 
-const std::int64_t* tokens_below(const char* op, const py::array& x, Index D) {
-  const auto* found = input<std::int64_t>(op, "x", x, {-1});
-  for (Index i = 0; i < x.shape(0); ++i)
-    if (found[i] < 0 || found[i] >= D) fail_value(std::string(op) + ": a token is out of range");
-  return found;
-}
-
 py::tuple sequence(const std::string& name, const py::array& x, const py::array& source, const py::array& offset,
                    const py::array& h0, const std::optional<py::array>& c0, const py::array& w_ih,
                    const py::array& w_hh, const py::array& b) {
@@ -63,7 +57,7 @@ py::tuple sequence(const std::string& name, const py::array& x, const py::array&
     py::array y = allocate<T>({s.R, s.H}), gates = allocate<T>({P, G * s.H}),
               xh = allocate<T>({P, padded_row((tokens ? 0 : s.D) + s.H, sizeof(T))});
     Sequence<T> q{.x = tokens ? nullptr : input<T>(op, "x", x, {s.R, s.D}),
-                  .tokens = tokens ? tokens_below(op, x, s.D) : nullptr,
+                  .tokens = tokens ? tokens_below(op, "x", x, s.D) : nullptr,
                   .h0 = input<T>(op, "h0", h0, {s.N, s.H}),
                   .c0 = optional_input<T>(op, "c0", c0, {s.N, s.H}),
                   .w_ih = input<T>(op, "w_ih", w_ih, {G * s.H, s.D}),
@@ -109,7 +103,7 @@ py::tuple sequence_backward(const std::string& name, const py::array& dy, const 
     const auto made = [](const T* saved) { return const_cast<T*>(saved); };  // read alone on the way back
     const T* more = optional_input<T>(op, "kept", kept, {P, s.H});
     const Sequence<T> q{.x = nullptr,
-                        .tokens = tokens ? tokens_below(op, *tokens, s.D) : nullptr,
+                        .tokens = tokens ? tokens_below(op, "tokens", *tokens, s.D) : nullptr,
                         .h0 = nullptr,
                         .c0 = optional_input<T>(op, "c0", c0, state),
                         .w_ih = input<T>(op, "w_ih", w_ih, from_x),

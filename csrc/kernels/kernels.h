@@ -41,6 +41,12 @@ struct SequenceGradient {
   T *dx, *dh0, *dc0, *dw_ih, *dw_hh, *db;
 };
 
+// One step of one sequence through `layers` recurrent layers of H units and a dense layer of O.
+constexpr Index kStepPanel = 64;
+struct StepShape {
+  Index layers, H, O;
+};
+
 template <class T>
 struct Kernels {
   using Matrix = MatrixView<T>;
@@ -69,6 +75,10 @@ struct Kernels {
 
   void (*sequence)(Cell, const SequenceShape&, const Sequence<T>&);
   void (*sequence_backward)(Cell, const SequenceShape&, const Sequence<T>&, const SequenceGradient<T>&);
+
+  void (*embedding)(Index P, Index D, const std::int64_t* tokens, const T* w, T* y);
+  void (*embedding_backward)(Index P, Index V, Index D, const std::int64_t* tokens, const T* dy, T* dw);
+  void (*recurrent_step)(Cell, const StepShape&, const T* x, const T* panels, const T* state, T* next, T* logits);
 
   void (*relu)(Index n, const T* x, T* y);
   void (*relu_backward)(Index n, const T* dy, const T* y, T* dx);

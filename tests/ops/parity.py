@@ -86,6 +86,7 @@ _FORWARDS = {
     "avg_pool2d": _avg_pool2d,
     "lstm_cell": lambda t: _cell(torch.lstm_cell, t, (t["h"], t["c"])),
     "rnn_cell": lambda t: (_cell(torch.rnn_tanh_cell, t, t["h"]),),
+    "embedding": lambda t: (functional.embedding(t["tokens"], t["w"]),),
     "relu": lambda t: (torch.relu(t["x"]),),
     "sigmoid": lambda t: (torch.sigmoid(t["x"]),),
     "tanh": lambda t: (torch.tanh(t["x"]),),
@@ -104,11 +105,11 @@ _FORWARDS = {
 def by_torch(case: Case, arrays: dict[str, np.ndarray], dys: tuple[np.ndarray, ...]):
     """-> outputs, and gradients by name."""
     tensors = {
-        name: torch.from_numpy(np.array(a, np.int64 if name == "labels" else np.float64))
+        name: torch.from_numpy(np.array(a, np.int64 if name in ("labels", "tokens") else np.float64))
         for name, a in arrays.items()
     }
     for name, tensor in tensors.items():
-        tensor.requires_grad_(name not in ("labels", "target"))
+        tensor.requires_grad_(name not in ("labels", "tokens", "target"))
     y = _FORWARDS[case.op](tensors, **case.options)
     loss = sum(
         (out * torch.from_numpy(np.array(dy, np.float64))).sum() for out, dy in zip(y, dys, strict=False)
