@@ -61,7 +61,7 @@ compiled = pytest.mark.skipif(
 
 
 def test_the_stub_has_kernels():
-    assert len(KERNELS) == 35
+    assert len(KERNELS) == 36
     assert "set_num_threads" in MACHINE
 
 
@@ -141,6 +141,7 @@ CALLS = {
     "mean_squared_error": [_f(3, 5), _f(3, 5)],
     "mean_squared_error_backward": [1.0, _f(3, 5), _f(3, 5)],
     "topk": [_f(3, 5), 2],
+    "draw": [_f(3, 5), 0.7, np.array([0.0, 0.4, 0.99], np.float32)],
     "sgd_step": [_f(7), _f(7), _f(7), 0.1, 0.9, True, 0.1],
     "adam_step": [_f(7), _f(7), _f(7), np.abs(_f(7)), *_ADAM],
 }

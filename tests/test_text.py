@@ -112,7 +112,7 @@ def test_a_model_of_words():
 
 def test_diverged_models_say_so(model):
     model.head.weight.data[0, 0] = np.nan
-    with pytest.raises(ValueError, match="generate: the model's logits hold NaN or infinity"):
+    with pytest.raises(ValueError, match=r"generate: the model's logits .* row 0 of x holds NaN"):
         next(lm.generate(model, "t", 3))
 
 

@@ -88,6 +88,7 @@ void bind_embedding(py::module_& m);
 void bind_activations(py::module_& m);
 void bind_losses(py::module_& m);
 void bind_topk(py::module_& m);
+void bind_draw(py::module_& m);
 void bind_optim(py::module_& m);
 void bind_machine(py::module_& m);
 

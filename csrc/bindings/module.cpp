@@ -13,6 +13,7 @@ PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
   bind_activations(m);
   bind_losses(m);
   bind_topk(m);
+  bind_draw(m);
   bind_optim(m);
   bind_machine(m);
 }

@@ -202,6 +202,12 @@ def mean_squared_error(x: _Array, target: _Array) -> _Array:
 
 def mean_squared_error_backward(dloss: float, x: _Array, target: _Array) -> _Array: ...
 
+# draw -------------------------------------------------------------------------------------------------
+def draw(x: _Array, temperature: float, u: _Array) -> npt.NDArray[np.int64]:
+    """An index (M,) of each row of x (M,V) by u (M,) in [0,1): the first whose cumulative share of
+    softmax(x / temperature) exceeds it; at 0 that of the first greatest; -1 for a row with NaN or without a
+    finite greatest element."""
+
 # topk -------------------------------------------------------------------------------------------------
 def topk(x: _Array, k: int) -> tuple[_Array, npt.NDArray[np.int64]]:
     """The k greatest of each row of x (M,N), in falling order -> values (M,k), indices (M,k).

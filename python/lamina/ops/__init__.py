@@ -19,6 +19,7 @@ from lamina.ops.activations import (
     tanh_backward,
 )
 from lamina.ops.conv import conv2d, conv2d_backward
+from lamina.ops.draw import draw
 from lamina.ops.embedding import embedding, embedding_backward
 from lamina.ops.gemm import gemm, gemm_backward, linear, linear_backward
 from lamina.ops.losses import (
@@ -40,6 +41,7 @@ __all__ = [
     "avg_pool2d_backward",
     "conv2d",
     "conv2d_backward",
+    "draw",
     "embedding",
     "embedding_backward",
     "gemm",

@@ -17,6 +17,7 @@ from lamina.reference.activations import (
     tanh_backward,
 )
 from lamina.reference.conv import conv2d, conv2d_backward_input, conv2d_backward_weight
+from lamina.reference.draw import draw
 from lamina.reference.embedding import embedding, embedding_backward
 from lamina.reference.gemm import bias_backward, gemm
 from lamina.reference.losses import (
@@ -40,6 +41,7 @@ __all__ = [
     "conv2d",
     "conv2d_backward_input",
     "conv2d_backward_weight",
+    "draw",
     "embedding",
     "embedding_backward",
     "gemm",

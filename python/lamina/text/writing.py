@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Generator, Iterator
 from typing import Any
 
@@ -66,14 +65,10 @@ def _written(
 
 
 def _draw(logits: _Array, temperature: float, rng: np.random.Generator) -> int:
-    top = logits.max()
-    if not math.isfinite(top):
-        raise ValueError("generate: the model's logits hold NaN or infinity: it may have diverged")
-    if temperature == 0:
-        return int(logits.argmax())
-    shares = np.exp((logits.astype(np.float64) - top) / temperature).cumsum()
-    shares /= shares[-1]  # to exactly 1, which no draw reaches
-    return int(shares.searchsorted(rng.random(), side="right"))
+    try:
+        return int(ops.draw(logits[None], rng.random(1, logits.dtype), temperature=temperature)[0])
+    except ValueError as error:
+        raise ValueError(f"generate: the model's logits cannot be drawn from: {error}") from error
 
 
 # The logits (V,) of what follows the tokens; each token sent in gives those of what follows it. --------
