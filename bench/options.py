@@ -16,6 +16,8 @@ KERNELS = (
     "lstm",
     "gru",
     "rnn",
+    "recurrent_step",
+    "embedding",
     "relu",
     "sigmoid",
     "tanh",

@@ -61,7 +61,7 @@ compiled = pytest.mark.skipif(
 
 
 def test_the_stub_has_kernels():
-    assert len(KERNELS) == 33
+    assert len(KERNELS) == 37
     assert "set_num_threads" in MACHINE
 
 
@@ -127,6 +127,9 @@ CALLS = {
         *(_f(2, 3), _f(6, 3), _f(6, 3)),
         *(_f(6, 3), _f(5, 16), _f(5, 3), _f(5, 12)),
     ],
+    "recurrent_step": ["lstm", 2, _f(5, 12), _f(4, 4, 64), _f(2, 2, 3), 7],
+    "embedding": [np.array([1, 0, 1]), _f(4, 5)],
+    "embedding_backward": [_f(3, 5), np.array([1, 0, 1]), _f(4, 5)],
     "relu": [_f(7)],
     "relu_backward": [_f(7), _f(7)],
     "sigmoid": [_f(7)],
@@ -142,6 +145,7 @@ CALLS = {
     "mean_squared_error": [_f(3, 5), _f(3, 5)],
     "mean_squared_error_backward": [1.0, _f(3, 5), _f(3, 5)],
     "topk": [_f(3, 5), 2],
+    "draw": [_f(3, 5), 0.7, np.array([0.0, 0.4, 0.99], np.float32)],
     "sgd_step": [_f(7), _f(7), _f(7), 0.1, 0.9, True, 0.1],
     "adam_step": [_f(7), _f(7), _f(7), np.abs(_f(7)), *_ADAM],
     "rms_step": [_f(7), _f(7), np.abs(_f(7)), 0.1, 0.9, 0.1, 1e-8],
@@ -278,6 +282,13 @@ def test_core_refuses_what_kernels_could_not_survive():
         core.softmax_cross_entropy(_f(3, 5), np.array([0, 5, 2]))
     with pytest.raises(ValueError, match="label"):
         core.softmax_cross_entropy_backward(_f(3), _f(3, 5), np.array([0, -1, 2]))
+    with pytest.raises(ValueError, match="token"):
+        core.embedding(np.array([0, 4]), _f(4, 5))
+    with pytest.raises(ValueError, match="token"):
+        core.embedding_backward(_f(2, 5), np.array([-1, 0]), _f(4, 5))
+    for token in (-1, 5):
+        with pytest.raises(ValueError, match="token"):
+            core.recurrent_step("lstm", token, *CALLS["recurrent_step"][2:])
     with pytest.raises(ValueError, match="algorithm"):
         core.conv2d(*CALLS["conv2d"], "fft")
     read_only = _f(7)

@@ -7,7 +7,19 @@ from typing import Any
 
 import numpy as np
 
-from cases import activations, conv, gemm, losses, optim, pool, recurrent, sequence, topk
+from cases import (
+    activations,
+    conv,
+    embedding,
+    gemm,
+    losses,
+    optim,
+    pool,
+    recurrent,
+    recurrent_step,
+    sequence,
+    topk,
+)
 from cases.case import Case
 
 SHAPES = Path(__file__).parents[1] / "shapes"
@@ -22,6 +34,8 @@ BUILDERS: dict[str, Callable[..., Case]] = {
     "lstm": sequence.lstm,
     "gru": sequence.gru,
     "rnn": sequence.rnn,
+    "recurrent_step": recurrent_step.recurrent_step,
+    "embedding": embedding.embedding,
     "relu": activations.relu,
     "sigmoid": activations.sigmoid,
     "tanh": activations.tanh,

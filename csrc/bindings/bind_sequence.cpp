@@ -1,7 +1,6 @@
 #include "bindings/checks.h"
 
 namespace lamina {
-namespace {
 
 Cell cell_named(const char* op, const std::string& name) {
   if (name == "rnn_tanh") return Cell::rnn_tanh;
@@ -13,6 +12,8 @@ Cell cell_named(const char* op, const std::string& name) {
   fail_value(std::string(op) + ": unknown cell " + name +
              ": expected rnn_tanh, rnn_relu, rnn_satlin, gru, gru_before or lstm");
 }
+
+namespace {
 
 // offset (steps + 1,) must rise from 0 to the number of packed rows, by less and less, at most N at a time; source must
 // name that many different rows of x.
@@ -41,13 +42,6 @@ SequenceShape sequence_shape(const char* op, const py::array& x, Index D, const 
   s.offset = reinterpret_cast<const Index*>(at);
   s.source = reinterpret_cast<const Index*>(from);
   return s;
-}
-
-const std::int64_t* tokens_below(const char* op, const py::array& x, Index D) {
-  const auto* found = input<std::int64_t>(op, "x", x, {-1});
-  for (Index i = 0; i < x.shape(0); ++i)
-    if (found[i] < 0 || found[i] >= D) fail_value(std::string(op) + ": a token is out of range");
-  return found;
 }
 
 constexpr bool has_kept(Cell cell) { return cell >= Cell::gru; }  // c or m
@@ -80,7 +74,7 @@ py::tuple sequence(const std::string& name, const py::array& x, const py::array&
     py::array y = allocate<T>({s.R, s.H}), gates = allocate<T>({P, G * s.H}),
               xh = allocate<T>({P, padded_row((tokens ? 0 : s.D) + s.H + 1, sizeof(T))});
     Sequence<T> q{.x = tokens ? nullptr : input<T>(op, "x", x, {s.R, s.D}),
-                  .tokens = tokens ? tokens_below(op, x, s.D) : nullptr,
+                  .tokens = tokens ? tokens_below(op, "x", x, s.D) : nullptr,
                   .h0 = input<T>(op, "h0", h0, {s.N, s.H}),
                   .c0 = optional_input<T>(op, "c0", c0, {s.N, s.H}),
                   .w_ih = input<T>(op, "w_ih", w_ih, {G * s.H, s.D}),
@@ -132,7 +126,7 @@ py::tuple sequence_backward(const std::string& name, const py::array& dy, const 
     const auto made = [](const T* saved) { return const_cast<T*>(saved); };  // read alone on the way back
     const T* more = optional_input<T>(op, "kept", kept, {P, s.H});
     Sequence<T> q{.x = nullptr,
-                  .tokens = tokens ? tokens_below(op, *tokens, s.D) : nullptr,
+                  .tokens = tokens ? tokens_below(op, "tokens", *tokens, s.D) : nullptr,
                   .h0 = input<T>(op, "h0", h0, state),
                   .c0 = optional_input<T>(op, "c0", c0, state),
                   .w_ih = input<T>(op, "w_ih", w_ih, from_x),

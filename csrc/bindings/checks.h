@@ -43,6 +43,10 @@ T* in_place(const char* op, const char* name, const py::array& array, const Shap
   return static_cast<T*>(const_cast<void*>(array.data()));
 }
 
+// Whole numbers (P,), each in 0..below-1.
+const std::int64_t* tokens_below(const char* op, const char* name, const py::array& tokens, Index below);
+Cell cell_named(const char* op, const std::string& name);
+
 // A new array in memory of the cache.
 py::array allocate(const py::dtype& dtype, const Shape& shape);
 template <class T>
@@ -79,9 +83,12 @@ void bind_conv(py::module_& m);
 void bind_pool(py::module_& m);
 void bind_recurrent(py::module_& m);
 void bind_sequence(py::module_& m);
+void bind_recurrent_step(py::module_& m);
+void bind_embedding(py::module_& m);
 void bind_activations(py::module_& m);
 void bind_losses(py::module_& m);
 void bind_topk(py::module_& m);
+void bind_draw(py::module_& m);
 void bind_optim(py::module_& m);
 void bind_machine(py::module_& m);
 

@@ -42,6 +42,12 @@ struct SequenceGradient {
   T *dx, *dh0, *dc0, *dw_ih, *dw_hh, *db;
 };
 
+// One step of one sequence through `layers` recurrent layers of H units and a dense layer of O.
+constexpr Index kStepPanel = 64;
+struct StepShape {
+  Index layers, H, O;
+};
+
 template <class T>
 struct Kernels {
   using Matrix = MatrixView<T>;
@@ -70,6 +76,10 @@ struct Kernels {
 
   void (*sequence)(Cell, const SequenceShape&, const Sequence<T>&);
   void (*sequence_backward)(Cell, const SequenceShape&, const Sequence<T>&, const SequenceGradient<T>&);
+
+  void (*embedding)(Index P, Index D, const std::int64_t* tokens, const T* w, T* y);
+  void (*embedding_backward)(Index P, Index V, Index D, const std::int64_t* tokens, const T* dy, T* dw);
+  void (*recurrent_step)(Cell, const StepShape&, const T* x, const T* panels, const T* state, T* next, T* logits);
 
   void (*relu)(Index n, const T* x, T* y);
   void (*relu_backward)(Index n, const T* dy, const T* y, T* dx);
@@ -108,5 +118,8 @@ extern const KernelTable kernels_baseline, kernels_avx2, kernels_avx512, kernels
 // No SIMD in it, so one for all: the k greatest of each row of x (M,N), falling; ties to the lowest index; NaN first.
 template <class T>
 void topk(Index M, Index N, Index k, const T* x, T* values, std::int64_t* indices);
+// Nor in this: an index of each row of x (M,V), drawn with the probabilities softmax(x / temperature) by u (M).
+template <class T>
+void draw(Index M, Index V, const T* x, double temperature, const T* u, std::int64_t* indices);
 
 }  // namespace lamina

@@ -6,12 +6,14 @@
 //
 #include "kernels/conv2d.h"
 #include "kernels/elementwise.h"
+#include "kernels/embedding.h"
 #include "kernels/gemm.h"
 #include "kernels/mse.h"
 #include "kernels/optim.h"
 #include "kernels/peak.h"
 #include "kernels/pool2d.h"
 #include "kernels/recurrent.h"
+#include "kernels/recurrent_step.h"
 #include "kernels/sequence.h"
 #include "kernels/softmax.h"
 
@@ -38,6 +40,9 @@ constexpr Kernels<T> make_kernels() {
       .rnn_cell_backward = &lamina::rnn_cell_backward<T>,
       .sequence = &lamina::sequence<T>,
       .sequence_backward = &lamina::sequence_backward<T>,
+      .embedding = &lamina::embedding<T>,
+      .embedding_backward = &lamina::embedding_backward<T>,
+      .recurrent_step = &lamina::recurrent_step<T>,
       .relu = &lamina::relu<T>,
       .relu_backward = &lamina::relu_backward<T>,
       .sigmoid = &lamina::sigmoid<T>,

@@ -14,6 +14,7 @@ import numpy as np
 
 from lamina import nn
 from lamina.nn import Module
+from lamina.nn._arguments import argument
 
 _MAX_DEPTH = 32
 _SMALL = 1 << 16  # integers up to here are harmless, whatever they mean
@@ -46,22 +47,11 @@ def _describe(module: Module, seen: dict[int, int], depth: int) -> dict[str, Any
         if parameter.kind is inspect.Parameter.VAR_POSITIONAL:
             described["modules"] = [_describe(child, seen, depth + 1) for child in module.children()]
         elif name != "rng":  # it has served for the initial weights; dropout falls back on the library's
-            value = _argument(module, name, parameter)
+            value = argument(module, name, parameter)
             encoded = _encode(value, f"{cls.__name__}: {name}", seen, depth)
             described.setdefault("config", {})[name] = encoded
     seen[id(module)] = len(seen)
     return described
-
-
-def _argument(module: Module, name: str, parameter: inspect.Parameter) -> Any:
-    """The value that the constructor got: layers keep each argument under its name.
-
-    `bias=True` is the exception: under that name stands the parameter itself, or None.
-    """
-    value = getattr(module, name)
-    if isinstance(parameter.default, bool) and not isinstance(value, bool):
-        return value is not None
-    return value
 
 
 def _encode(value: Any, what: str, seen: dict[int, int], depth: int) -> Any:

@@ -160,6 +160,23 @@ def sequence_backward(
     """dy (R,H); dh_last, dc_last (N,H), of the states after the last steps
     -> dx (of tokens None), dh0, dc0, dw_ih, dw_hh, db."""
 
+# recurrent step ---------------------------------------------------------------------------------------
+def recurrent_step(
+    cell: str, token: int, table: _Array, panels: _Array, state: _Array, outputs: int
+) -> tuple[_Array, _Array]:
+    """One step of one sequence through `layers` recurrent layers and a dense one: table (V,GH), whose row
+    `token` is x's part of the first pre-activations; panels (M,H+1,64) of the affine maps of h of layer 0, of
+    x and h of each further layer (GH columns each) and of the dense layer (outputs), each from a panel on,
+    the bias in row 0 of a panel; state (layers,1,H), of an LSTM (layers,2,H) with h and c
+    -> logits (outputs,), the next state."""
+
+# embedding --------------------------------------------------------------------------------------------
+def embedding(tokens: _Indices, w: _Array) -> _Array:
+    """tokens (P,), each in 0..V-1, w (V,D) -> y (P,D)."""
+
+def embedding_backward(dy: _Array, tokens: _Indices, w: _Array) -> _Array:
+    """dy (P,D) -> dw (V,D); of w the shape alone."""
+
 # activations (any shape) ------------------------------------------------------------------------------
 def relu(x: _Array) -> _Array:
     """max(x, 0); NaN stays NaN."""
@@ -194,6 +211,12 @@ def mean_squared_error(x: _Array, target: _Array) -> _Array:
     """mean((x - target)^2), shape (). Both of one shape."""
 
 def mean_squared_error_backward(dloss: float, x: _Array, target: _Array) -> _Array: ...
+
+# draw -------------------------------------------------------------------------------------------------
+def draw(x: _Array, temperature: float, u: _Array) -> npt.NDArray[np.int64]:
+    """An index (M,) of each row of x (M,V) by u (M,) in [0,1): the first whose cumulative share of
+    softmax(x / temperature) exceeds it; at 0 that of the first greatest; -1 for a row with NaN or without a
+    finite greatest element."""
 
 # topk -------------------------------------------------------------------------------------------------
 def topk(x: _Array, k: int) -> tuple[_Array, npt.NDArray[np.int64]]:

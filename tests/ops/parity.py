@@ -125,6 +125,7 @@ _FORWARDS = {
     "avg_pool2d": _avg_pool2d,
     "lstm_cell": lambda t: _cell(torch.lstm_cell, t, (t["h"], t["c"])),
     "rnn_cell": lambda t: (_cell(torch.rnn_tanh_cell, t, t["h"]),),
+    "embedding": lambda t: (functional.embedding(t["tokens"], t["w"]),),
     "relu": lambda t: (torch.relu(t["x"]),),
     "sigmoid": lambda t: (torch.sigmoid(t["x"]),),
     "tanh": lambda t: (torch.tanh(t["x"]),),
@@ -143,7 +144,7 @@ _FORWARDS = {
 def by_torch(case: Case, arrays: dict[str, np.ndarray], dys: tuple[np.ndarray, ...]):
     """-> outputs, and gradients by name."""
     tensors = {
-        name: torch.from_numpy(np.array(a, np.int64 if name == "labels" else np.float64))
+        name: torch.from_numpy(np.array(a, np.int64 if name in ("labels", "tokens") else np.float64))
         for name, a in arrays.items()
     }
     for name, tensor in tensors.items():

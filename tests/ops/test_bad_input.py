@@ -142,6 +142,23 @@ TYPE_ERRORS = {
     "complex": (lambda: ops.gemm(f(2, 2) * 1j, f(2, 2)), "gemm: a must be float32 or float64, got complex64"),
     "object": (lambda: ops.relu(f(3).astype(object)), "relu: x must be float32 or float64, got object"),
     "text": (lambda: ops.relu(np.array(["a"])), "relu: x must be float32 or float64, got <U1"),
+    "float_tokens": (
+        lambda: ops.embedding(f(2), f(3, 4)),
+        "embedding: tokens must be a NumPy array of integers, got an array of float32",
+    ),
+    "list_tokens": (
+        lambda: ops.embedding([1], f(3, 4)),
+        "embedding: tokens must be a NumPy array of integers",
+    ),
+    "bool_tokens": (lambda: ops.embedding(np.array([True]), f(3, 4)), "got an array of bool"),
+    "integer_table": (
+        lambda: ops.embedding(np.arange(2), np.ones((3, 4), int)),
+        "embedding: w must be float32 or float64, got int64",
+    ),
+    "embedding_gradient": (
+        lambda: ops.embedding_backward(f(2, 4, dtype=np.float64), ops.embedding(np.arange(2), f(3, 4))[1]),
+        "embedding_backward: dy is float64 but the forward pass was float32",
+    ),
     "mixed": (
         _conv(b=B.astype(np.float64)),
         "conv2d: the arrays must share one dtype, got x float32, w float32, b float64: convert with .astype",
@@ -318,6 +335,34 @@ VALUE_ERRORS = {
         "max_pool2d_backward: dy has shape (8, 28, 28, 3) but the output had shape (8, 14, 14, 3)",
     ),
     **_SEQUENCES,
+    "token_high": (
+        lambda: ops.embedding(np.array([[0, 1], [2, 3]]), f(3, 4)),
+        "embedding: token 3 at (1, 1) is out of range: w takes 0..2",
+    ),
+    "token_low": (
+        lambda: ops.embedding(np.array([-1]), f(3, 4)),
+        "embedding: token -1 at (0,) is out of range: w takes 0..2",
+    ),
+    "token_huge": (
+        lambda: ops.embedding(np.array([2**64 - 1], np.uint64), f(3, 4)),
+        "token 18446744073709551615",
+    ),
+    "embedding_axes": (
+        lambda: ops.embedding(np.arange(2), f(3)),
+        "embedding: w must have 2 axes, VD, got 1 (shape (3,))",
+    ),
+    "embedding_no_rows": (
+        lambda: ops.embedding(np.arange(0), f(0, 3)),
+        "embedding: w has an empty axis (shape (0, 3)",
+    ),
+    "embedding_no_columns": (
+        lambda: ops.embedding(np.arange(2), f(3, 0)),
+        "embedding: w has an empty axis (shape (3, 0)",
+    ),
+    "embedding_dy": (
+        lambda: ops.embedding_backward(f(3, 4), ops.embedding(np.arange(2), f(3, 4))[1]),
+        "embedding_backward: dy has shape (3, 4) but the output had shape (2, 4)",
+    ),
     "lstm_x": (_lstm(x=f(5)), "lstm_cell: x must have 2 axes, ND, got 1 (shape (5,))"),
     "lstm_batch": (
         _lstm(h=f(3, 3)),
@@ -509,10 +554,9 @@ def test_broadcast_views(op):
     """Arrays whose strides are 0."""
     case = _ONE_EACH[op]
     value = np.float32(0.5)
-    shapes = {name: shape for name, shape in case.shapes.items() if name != "labels"}
-    others = {name: np.zeros(shape, int) for name, shape in case.shapes.items() if name == "labels"}
-    broadcast = {name: np.broadcast_to(value, shape) for name, shape in shapes.items()} | others
-    plain = {name: np.full(shape, value) for name, shape in shapes.items()} | others
+    values = {name: 0 if name in ("labels", "tokens") else value for name in case.shapes}
+    broadcast = {name: np.broadcast_to(values[name], shape) for name, shape in case.shapes.items()}
+    plain = {name: array.copy() for name, array in broadcast.items()}
     (y, ctx), (right, right_ctx) = case.forward(broadcast), case.forward(plain)
     dys = [np.broadcast_to(value, out.shape) for out in y[: OPS[op].gradients]]
     grads, right_grads = case.backward(dys, ctx), case.backward([dy.copy() for dy in dys], right_ctx)

@@ -7,7 +7,7 @@ from lamina import ops
 from tests.ops import oracle
 from tests.ops.cases import ALL, CASES, WHOLE_RNN
 
-_SUMS = ("gemm", "linear", "conv2d", "max_pool2d", "relu", "topk")
+_SUMS = ("gemm", "linear", "conv2d", "max_pool2d", "relu", "topk", "embedding")
 
 
 def _halves_only(case):

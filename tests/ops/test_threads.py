@@ -53,6 +53,8 @@ LARGE = [
     ),
     Case("lstm_cell", "large", _CELL | {"c": (96, 64), "w_ih": (256, 80), "w_hh": (256, 64), "b": (256,)}),
     Case("rnn_cell", "large", _CELL | {"w_ih": (64, 80), "w_hh": (64, 64), "b": (64,)}),
+    Case("embedding", "few", {"tokens": (5000,), "w": (65, 512)}),
+    Case("embedding", "many", {"tokens": (40, 100), "w": (9000, 60)}),
     *(
         Case(op, f"large{len(options)}", _SEQUENCE | more | _weights(*SEQUENCES[op]), options)
         for op, more in [("rnn", {}), ("gru", {}), ("lstm", {"c0": (37, 70)})]

@@ -19,6 +19,8 @@ from lamina.ops.activations import (
     tanh_backward,
 )
 from lamina.ops.conv import conv2d, conv2d_backward
+from lamina.ops.draw import draw
+from lamina.ops.embedding import embedding, embedding_backward
 from lamina.ops.gemm import gemm, gemm_backward, linear, linear_backward
 from lamina.ops.losses import (
     mean_squared_error,
@@ -29,6 +31,7 @@ from lamina.ops.losses import (
 from lamina.ops.optim import adam_step, rms_step, sgd_step
 from lamina.ops.pool import avg_pool2d, avg_pool2d_backward, max_pool2d, max_pool2d_backward
 from lamina.ops.recurrent import lstm_cell, lstm_cell_backward, rnn_cell, rnn_cell_backward
+from lamina.ops.recurrent_step import recurrent_plan, recurrent_step
 from lamina.ops.sequence import gru, gru_backward, lstm, lstm_backward, rnn, rnn_backward
 from lamina.ops.topk import topk, topk_backward
 
@@ -38,6 +41,9 @@ __all__ = [
     "avg_pool2d_backward",
     "conv2d",
     "conv2d_backward",
+    "draw",
+    "embedding",
+    "embedding_backward",
     "gemm",
     "gemm_backward",
     "gru",
@@ -54,6 +60,8 @@ __all__ = [
     "max_pool2d_backward",
     "mean_squared_error",
     "mean_squared_error_backward",
+    "recurrent_plan",
+    "recurrent_step",
     "relu",
     "relu_backward",
     "rnn",

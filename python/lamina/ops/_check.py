@@ -179,6 +179,35 @@ def number(op: str, name: str, value: Any, below: float = math.inf) -> float:
     return found
 
 
+def lengths(op: str, value: Any, rows: int, steps: int) -> npt.NDArray[np.int64]:
+    """Steps of each of `rows` sequences, 0..steps."""
+    found = np.asarray(value)
+    if found.dtype.kind not in "iu":
+        raise TypeError(f"{op}: lengths must be integers, got {found.dtype}")
+    if found.shape != (rows,):
+        raise ValueError(f"{op}: lengths must have shape ({rows},), one for each sequence, got {found.shape}")
+    wrong = np.flatnonzero((found < 0) | (found > steps))
+    if len(wrong):
+        raise ValueError(
+            f"{op}: lengths must lie in 0..{steps}, the steps of x; sequence {wrong[0]} has {found[wrong[0]]}"
+        )
+    return found.astype(np.int64)
+
+
+def tokens(op: str, name: str, value: Any, count: int, table: str) -> npt.NDArray[np.int64]:
+    """Whole numbers 0..count-1 of any shape, as contiguous int64; `table` is what they number."""
+    if not isinstance(value, np.ndarray) or value.dtype.kind not in "iu":
+        got = f"an array of {value.dtype}" if isinstance(value, np.ndarray) else type(value).__name__
+        raise TypeError(f"{op}: {name} must be a NumPy array of integers, got {got}")
+    wrong = (value < 0) | (value >= count)
+    if wrong.any():
+        first = tuple(int(i) for i in np.argwhere(wrong)[0])
+        raise ValueError(
+            f"{op}: token {value[first]} at {first} is out of range: {table} takes 0..{count - 1}"
+        )
+    return np.require(value, np.int64, ["C", "A"]).view(np.dtype(np.int64))
+
+
 def labels(op: str, value: Any, expected: tuple[int, ...], classes: int) -> npt.NDArray[np.int64]:
     """Class numbers 0..classes-1 of the shape `expected`, as contiguous int64."""
     refuse_mask(op, "labels", value)

@@ -17,6 +17,8 @@ from lamina.reference.activations import (
     tanh_backward,
 )
 from lamina.reference.conv import conv2d, conv2d_backward_input, conv2d_backward_weight
+from lamina.reference.draw import draw
+from lamina.reference.embedding import embedding, embedding_backward
 from lamina.reference.gemm import bias_backward, gemm
 from lamina.reference.losses import (
     mean_squared_error,
@@ -27,6 +29,7 @@ from lamina.reference.losses import (
 from lamina.reference.optim import adam_step, rms_step, sgd_step
 from lamina.reference.pool import avg_pool2d, avg_pool2d_backward, max_pool2d, max_pool2d_backward
 from lamina.reference.recurrent import lstm_cell, lstm_cell_backward, rnn_cell, rnn_cell_backward
+from lamina.reference.recurrent_step import recurrent_step
 from lamina.reference.sequence import sequence, sequence_backward
 from lamina.reference.topk import topk
 
@@ -38,6 +41,9 @@ __all__ = [
     "conv2d",
     "conv2d_backward_input",
     "conv2d_backward_weight",
+    "draw",
+    "embedding",
+    "embedding_backward",
     "gemm",
     "log_softmax",
     "log_softmax_backward",
@@ -49,6 +55,7 @@ __all__ = [
     "mean_squared_error_backward",
     "relu",
     "relu_backward",
+    "recurrent_step",
     "rnn_cell",
     "rnn_cell_backward",
     "sequence",
