@@ -11,8 +11,8 @@ Cell cell_named(const char* op, const std::string& name) {
   fail_value(std::string(op) + ": unknown cell " + name + ": expected rnn_tanh, rnn_relu, gru or lstm");
 }
 
-// offset (steps + 1,) must rise from 0 to the number of packed rows, by less and less, at most N at a time; source must
-// name that many different rows of x.
+}  // namespace
+
 SequenceShape sequence_shape(const char* op, const py::array& x, Index D, const py::array& source,
                              const py::array& offset, const py::array& h0) {
   require_rank(op, "h0", h0, 2, "(N, H)");
@@ -46,6 +46,8 @@ const std::int64_t* tokens_below(const char* op, const py::array& x, Index D) {
     if (found[i] < 0 || found[i] >= D) fail_value(std::string(op) + ": a token is out of range");
   return found;
 }
+
+namespace {
 
 py::tuple sequence(const std::string& name, const py::array& x, const py::array& source, const py::array& offset,
                    const py::array& h0, const std::optional<py::array>& c0, const py::array& w_ih,

@@ -7,6 +7,7 @@
 #include "kernels/conv2d.h"
 #include "kernels/elementwise.h"
 #include "kernels/gemm.h"
+#include "kernels/memory_blocks.h"
 #include "kernels/mse.h"
 #include "kernels/optim.h"
 #include "kernels/peak.h"
@@ -38,6 +39,8 @@ constexpr Kernels<T> make_kernels() {
       .rnn_cell_backward = &lamina::rnn_cell_backward<T>,
       .sequence = &lamina::sequence<T>,
       .sequence_backward = &lamina::sequence_backward<T>,
+      .memory_blocks = &lamina::memory_blocks<T>,
+      .memory_blocks_backward = &lamina::memory_blocks_backward<T>,
       .relu = &lamina::relu<T>,
       .relu_backward = &lamina::relu_backward<T>,
       .sigmoid = &lamina::sigmoid<T>,
