@@ -97,3 +97,67 @@ def memory_blocks_backward(dys, arrays, **options):
             outputs = _outputs(arrays | {name: moved}, **options)
             grads[name][place] = sum(np.sum(y.imag * dy) for y, dy in zip(outputs, dys, strict=True)) / _TINY
     return grads
+
+
+def _case(n, t, d, blocks, sent="cells", bias="all", peepholes=False, **options):
+    """Name, shapes and options of a case. sent: what goes back, "nothing", "cells" or "all"."""
+    hidden = blocks * options.get("cells_per_block", 1)
+    rows = layout(hidden, **options)
+    gates = sum(len(rows[name]) for name in rows if name != "g")
+    width = {"nothing": 0, "cells": hidden, "all": hidden + gates}[sent]
+    shapes = {"x": (n, t, d), "u0": (n, width), "c0": (n, hidden)}
+    shapes |= {"w_ih": (hidden + gates, d), "w_hh": (hidden + gates, width)}
+    if bias:
+        shapes["b"] = (hidden + gates if bias == "all" else gates,)
+    if peepholes:
+        shapes["peepholes"] = (len(rows) - 1, hidden)
+    words = [f"{n}x{t}x{d}x{blocks}", sent, str(bias), *(["peepholes"] if peepholes else [])]
+    words += [f"{name}={value}".replace(" ", "") for name, value in options.items()]
+    return "-".join(words), shapes, options
+
+
+_LINEAR = {
+    "input_gate": False,
+    "forget_gate": False,
+    "output_gate": False,
+    "squash_input": "identity",
+    "squash_state": "identity",
+}
+# Sums alone, and small enough that every one is a whole number in float32 too.
+WHOLE = [
+    _case(3, 3, 2, 3, **_LINEAR),
+    _case(2, 2, 3, 2, bias=None, cells_per_block=2, reverse=True, **_LINEAR),
+    _case(4, 3, 2, 2, cells_per_block=3, lengths=(1, 3, 0, 2), **_LINEAR),
+    _case(4, 3, 2, 4, lengths=(3, 2, 3, 3), reverse=True, truncated=True, **_LINEAR),
+    _case(20, 1, 5, 17, sent="nothing", **_LINEAR),
+]
+_1997 = {"forget_gate": False, "squash_input": "1997", "squash_state": "1997"}
+BLOCKS = [
+    _case(1, 1, 1, 1),
+    _case(2, 1, 2, 2, sent="all", cells_per_block=2, peepholes=True, truncated=True, **_1997),
+    _case(2, 2, 3, 2, sent="all", bias="gates", cells_per_block=2, truncated=True, **_1997),
+    _case(1, 2, 3, 2, sent="all", peepholes=True, reverse=True),
+    _case(3, 4, 3, 3, sent="all", bias="gates", cells_per_block=2, **_1997),
+    _case(3, 4, 3, 3, cells_per_block=2, peepholes=True, lengths=(4, 0, 2)),
+    _case(3, 4, 3, 3, cells_per_block=2, peepholes=True, lengths=(4, 0, 2), truncated=True, reverse=True),
+    _case(3, 4, 2, 2, sent="all", peepholes=True, forget_gate="coupled", cells_per_block=2),
+    _case(3, 4, 2, 4, sent="all", bias=None, forget_gate="coupled", truncated=True, lengths=(1, 4, 3)),
+    _case(
+        2,
+        4,
+        3,
+        1,
+        sent="nothing",
+        bias=None,
+        output_gate=False,
+        forget_gate=False,
+        squash_input="logistic",
+        squash_state="identity",
+        truncated=True,
+    ),
+    _case(2, 3, 3, 2, sent="all", input_gate=False, peepholes=True, squash_state="logistic"),
+    _case(2, 3, 3, 2, sent="all", output_gate=False, peepholes=True, lengths=(3, 1), reverse=True),
+    _case(0, 3, 2, 4),
+    _case(3, 0, 2, 2, sent="all", cells_per_block=2, peepholes=True),
+    _case(17, 2, 4, 19, lengths=tuple(i % 3 for i in range(17))),
+]
