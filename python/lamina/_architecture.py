@@ -55,7 +55,7 @@ def _argument(module: Module, name: str, parameter: inspect.Parameter) -> Any:
     `bias=True` is the exception: under that name stands the parameter itself, or None.
     """
     value = getattr(module, name)
-    if isinstance(parameter.default, bool) and not isinstance(value, bool):
+    if isinstance(parameter.default, bool) and not isinstance(value, (bool, str)):
         return value is not None
     return value
 

@@ -40,6 +40,7 @@ LAYERS = {
     "RNN": (nn.RNN(5, 4, nonlinearity="relu"), STEPS),
     "GRU": (nn.GRU(5, 4, 2, bidirectional=True), STEPS),
     "LSTM": (nn.LSTM(5, 4, 2, dropout=0.3), STEPS),
+    "MemoryBlocks": (nn.MemoryBlocks(5, 2, 2, recurrent="all", biased="gates", peepholes=True), STEPS),
     "Sequential": (nn.Sequential(nn.Conv2d(4, 2, 3), nn.Tanh(), nn.Flatten(), nn.Linear(24, 3)), IMAGE),
 }
 

@@ -99,7 +99,7 @@ def memory_blocks_backward(dys, arrays, **options):
     return grads
 
 
-def _case(n, t, d, blocks, sent="cells", bias="all", peepholes=False, **options):
+def case(n, t, d, blocks, sent="cells", bias="all", peepholes=False, **options):
     """Name, shapes and options of a case. sent: what goes back, "nothing", "cells" or "all"."""
     hidden = blocks * options.get("cells_per_block", 1)
     rows = layout(hidden, **options)
@@ -125,24 +125,24 @@ _LINEAR = {
 }
 # Sums alone, and small enough that every one is a whole number in float32 too.
 WHOLE = [
-    _case(3, 3, 2, 3, **_LINEAR),
-    _case(2, 2, 3, 2, bias=None, cells_per_block=2, reverse=True, **_LINEAR),
-    _case(4, 3, 2, 2, cells_per_block=3, lengths=(1, 3, 0, 2), **_LINEAR),
-    _case(4, 3, 2, 4, lengths=(3, 2, 3, 3), reverse=True, truncated=True, **_LINEAR),
-    _case(20, 1, 5, 17, sent="nothing", **_LINEAR),
+    case(3, 3, 2, 3, **_LINEAR),
+    case(2, 2, 3, 2, bias=None, cells_per_block=2, reverse=True, **_LINEAR),
+    case(4, 3, 2, 2, cells_per_block=3, lengths=(1, 3, 0, 2), **_LINEAR),
+    case(4, 3, 2, 4, lengths=(3, 2, 3, 3), reverse=True, truncated=True, **_LINEAR),
+    case(20, 1, 5, 17, sent="nothing", **_LINEAR),
 ]
 _1997 = {"forget_gate": False, "squash_input": "1997", "squash_state": "1997"}
 BLOCKS = [
-    _case(1, 1, 1, 1),
-    _case(2, 1, 2, 2, sent="all", cells_per_block=2, peepholes=True, truncated=True, **_1997),
-    _case(2, 2, 3, 2, sent="all", bias="gates", cells_per_block=2, truncated=True, **_1997),
-    _case(1, 2, 3, 2, sent="all", peepholes=True, reverse=True),
-    _case(3, 4, 3, 3, sent="all", bias="gates", cells_per_block=2, **_1997),
-    _case(3, 4, 3, 3, cells_per_block=2, peepholes=True, lengths=(4, 0, 2)),
-    _case(3, 4, 3, 3, cells_per_block=2, peepholes=True, lengths=(4, 0, 2), truncated=True, reverse=True),
-    _case(3, 4, 2, 2, sent="all", peepholes=True, forget_gate="coupled", cells_per_block=2),
-    _case(3, 4, 2, 4, sent="all", bias=None, forget_gate="coupled", truncated=True, lengths=(1, 4, 3)),
-    _case(
+    case(1, 1, 1, 1),
+    case(2, 1, 2, 2, sent="all", cells_per_block=2, peepholes=True, truncated=True, **_1997),
+    case(2, 2, 3, 2, sent="all", bias="gates", cells_per_block=2, truncated=True, **_1997),
+    case(1, 2, 3, 2, sent="all", peepholes=True, reverse=True),
+    case(3, 4, 3, 3, sent="all", bias="gates", cells_per_block=2, **_1997),
+    case(3, 4, 3, 3, cells_per_block=2, peepholes=True, lengths=(4, 0, 2)),
+    case(3, 4, 3, 3, cells_per_block=2, peepholes=True, lengths=(4, 0, 2), truncated=True, reverse=True),
+    case(3, 4, 2, 2, sent="all", peepholes=True, forget_gate="coupled", cells_per_block=2),
+    case(3, 4, 2, 4, sent="all", bias=None, forget_gate="coupled", truncated=True, lengths=(1, 4, 3)),
+    case(
         2,
         4,
         3,
@@ -155,9 +155,9 @@ BLOCKS = [
         squash_state="identity",
         truncated=True,
     ),
-    _case(2, 3, 3, 2, sent="all", input_gate=False, peepholes=True, squash_state="logistic"),
-    _case(2, 3, 3, 2, sent="all", output_gate=False, peepholes=True, lengths=(3, 1), reverse=True),
-    _case(0, 3, 2, 4),
-    _case(3, 0, 2, 2, sent="all", cells_per_block=2, peepholes=True),
-    _case(17, 2, 4, 19, lengths=tuple(i % 3 for i in range(17))),
+    case(2, 3, 3, 2, sent="all", input_gate=False, peepholes=True, squash_state="logistic"),
+    case(2, 3, 3, 2, sent="all", output_gate=False, peepholes=True, lengths=(3, 1), reverse=True),
+    case(0, 3, 2, 4),
+    case(3, 0, 2, 2, sent="all", cells_per_block=2, peepholes=True),
+    case(17, 2, 4, 19, lengths=tuple(i % 3 for i in range(17))),
 ]

@@ -22,7 +22,7 @@ def _arguments(module: Any) -> list[str]:
         if name == "rng" or not hasattr(module, name):
             continue
         value = getattr(module, name)
-        if isinstance(parameter.default, bool) and not isinstance(value, bool):
+        if isinstance(parameter.default, bool) and not isinstance(value, (bool, str)):
             value = value is not None  # `bias=True`, under whose name the parameter itself stands
         if parameter.default is inspect.Parameter.empty:
             found.append(repr(value))
