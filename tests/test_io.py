@@ -83,6 +83,7 @@ def test_every_layer_keeps_its_arguments(path):
         nn.LogSoftmax: nn.LogSoftmax(axis=1),
         nn.MSELoss: nn.MSELoss(reduction="sum"),
         nn.MaxPool2d: nn.MaxPool2d(3, 2, padding=1),
+        nn.MemoryBlocks: nn.MemoryBlocks(3, 2, 2, forget_gate="coupled", peepholes=True, biased="gates"),
         nn.RNNCell: nn.RNNCell(2, 4, nonlinearity="relu"),
         nn.ReLU: nn.ReLU(),
         nn.Sequential: nn.Sequential(nn.Linear(1, 2), nn.Sequential(nn.ReLU())),

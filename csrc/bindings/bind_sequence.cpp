@@ -13,10 +13,6 @@ Cell cell_named(const char* op, const std::string& name) {
              ": expected rnn_tanh, rnn_relu, rnn_satlin, gru, gru_before or lstm");
 }
 
-namespace {
-
-// offset (steps + 1,) must rise from 0 to the number of packed rows, by less and less, at most N at a time; source must
-// name that many different rows of x.
 SequenceShape sequence_shape(const char* op, const py::array& x, Index D, const py::array& source,
                              const py::array& offset, const py::array& h0) {
   require_rank(op, "h0", h0, 2, "(N, H)");
@@ -56,6 +52,8 @@ void set_masks(const char* op, const SequenceShape& s, const std::optional<py::a
   q.zone_h = optional_input<T>(op, "zone_h", zone_h, {s.R, s.H});
   q.zone_c = optional_input<T>(op, "zone_c", zone_c, {s.R, s.H});
 }
+
+namespace {
 
 py::tuple sequence(const std::string& name, const py::array& x, const py::array& source, const py::array& offset,
                    const py::array& h0, const std::optional<py::array>& c0, const py::array& w_ih,

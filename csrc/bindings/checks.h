@@ -78,6 +78,12 @@ auto by_dtype(const char* op, const char* name, const py::array& array, F&& f) {
             py::str(array.dtype()).cast<std::string>());
 }
 
+// Rows packed by time (bind_sequence.cpp): offset (steps + 1,) must rise from 0 to the number of packed rows, by less
+// and less, at most N of h0 (N,H) at a time; source must name that many different rows of x.
+SequenceShape sequence_shape(const char* op, const py::array& x, Index D, const py::array& source,
+                             const py::array& offset, const py::array& h0);
+const std::int64_t* tokens_below(const char* op, const py::array& x, Index D);
+
 void bind_gemm(py::module_& m);
 void bind_conv(py::module_& m);
 void bind_pool(py::module_& m);
@@ -85,6 +91,7 @@ void bind_recurrent(py::module_& m);
 void bind_sequence(py::module_& m);
 void bind_recurrent_step(py::module_& m);
 void bind_embedding(py::module_& m);
+void bind_memory_blocks(py::module_& m);
 void bind_activations(py::module_& m);
 void bind_losses(py::module_& m);
 void bind_topk(py::module_& m);

@@ -8,6 +8,7 @@
 #include "kernels/elementwise.h"
 #include "kernels/embedding.h"
 #include "kernels/gemm.h"
+#include "kernels/memory_blocks.h"
 #include "kernels/mse.h"
 #include "kernels/optim.h"
 #include "kernels/peak.h"
@@ -43,6 +44,8 @@ constexpr Kernels<T> make_kernels() {
       .embedding = &lamina::embedding<T>,
       .embedding_backward = &lamina::embedding_backward<T>,
       .recurrent_step = &lamina::recurrent_step<T>,
+      .memory_blocks = &lamina::memory_blocks<T>,
+      .memory_blocks_backward = &lamina::memory_blocks_backward<T>,
       .relu = &lamina::relu<T>,
       .relu_backward = &lamina::relu_backward<T>,
       .sigmoid = &lamina::sigmoid<T>,

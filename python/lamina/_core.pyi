@@ -177,6 +177,46 @@ def embedding(tokens: _Indices, w: _Array) -> _Array:
 def embedding_backward(dy: _Array, tokens: _Indices, w: _Array) -> _Array:
     """dy (P,D) -> dw (V,D); of w the shape alone."""
 
+# memory blocks (sequences as above; options: cells per block, input gate, forget "none" | "gate" | "coupled",
+# output gate, squash of the input and of the state "tanh" | "logistic" | "identity" | "1997") ------------
+_Options = tuple[int, bool, str, bool, str, str]
+
+def memory_blocks(
+    options: _Options,
+    x: _Array | _Indices,
+    source: _Indices,
+    offset: _Indices,
+    u0: _Array,
+    c0: _Array,
+    w_ih: _Array,
+    w_hh: _Array,
+    b: _Array,
+    peepholes: _Array | None,
+) -> tuple[_Array, _Array, _Array, _Array, _Array, _Array]:
+    """u0 (N,M), M = 0, H or H + gates; c0 (N,H), w_ih (rows,D), w_hh (rows,M), b (rows,) in rows i f g o
+    without absent gates, peepholes (gates,H) -> y (R,H), 0 where no step is; u (N,M) and c (N,H) after the
+    last steps; for backward [x|u before] (P,K), padded as in sequence, activated gates (P,rows), c (P,H)."""
+
+def memory_blocks_backward(
+    options: _Options,
+    truncated: bool,
+    dy: _Array,
+    du_last: _Array,
+    dc_last: _Array,
+    tokens: _Indices | None,
+    source: _Indices,
+    offset: _Indices,
+    c0: _Array,
+    w_ih: _Array,
+    w_hh: _Array,
+    peepholes: _Array | None,
+    xu: _Array,
+    gates: _Array,
+    c: _Array,
+) -> tuple[_Array | None, _Array, _Array, _Array, _Array, _Array, _Array | None]:
+    """dy (R,H), du_last (N,M), dc_last (N,H) -> dx (of tokens None), du0, dc0, dw_ih, dw_hh, db (rows,),
+    dpeepholes (of none None). Truncated: errors at a gate or a peephole go no further back."""
+
 # activations (any shape) ------------------------------------------------------------------------------
 def relu(x: _Array) -> _Array:
     """max(x, 0); NaN stays NaN."""

@@ -45,6 +45,7 @@ LAYERS = {
     "LSTM": (nn.LSTM(5, 4, 2, dropout=0.3), STEPS),
     "Bidirectional": (nn.Bidirectional(nn.GRU(5, 3)), STEPS),
     "TimeDistributed": (nn.TimeDistributed(nn.Linear(5, 2)), STEPS),
+    "MemoryBlocks": (nn.MemoryBlocks(5, 2, 2, recurrent="all", biased="gates", peepholes=True), STEPS),
     "Sequential": (nn.Sequential(nn.Conv2d(4, 2, 3), nn.Tanh(), nn.Flatten(), nn.Linear(24, 3)), IMAGE),
 }
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from lamina import ops
+from tests.ops import memory_blocks
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,12 @@ OPS = {
     "rnn": Op(ops.rnn, ops.rnn_backward, ("x", "h0", "w_ih", "w_hh", "b"), _MASKS, gradients=2),
     "gru": Op(ops.gru, ops.gru_backward, ("x", "h0", "w_ih", "w_hh", "b"), _MASKS, gradients=2),
     "lstm": Op(ops.lstm, ops.lstm_backward, ("x", "h0", "c0", "w_ih", "w_hh", "b"), _MASKS, gradients=3),
+    "memory_blocks": Op(
+        ops.memory_blocks,
+        ops.memory_blocks_backward,
+        ("x", "u0", "c0", "w_ih", "w_hh", "b", "peepholes"),
+        gradients=3,
+    ),
     "relu": Op(ops.relu, ops.relu_backward, ("x",)),
     "sigmoid": Op(ops.sigmoid, ops.sigmoid_backward, ("x",)),
     "tanh": Op(ops.tanh, ops.tanh_backward, ("x",)),
@@ -121,7 +128,7 @@ def _draw(
         values = (rng.permutation(size) - size / 2 + 0.25) * (3 / max(size, 1))
         return np.asarray(values.reshape(shape), dtype)
     values = rng.standard_normal(shape)
-    if case.op in SEQUENCES and name.startswith("w_"):
+    if case.op in (*SEQUENCES, "memory_blocks") and name.startswith("w_"):
         values /= 2 * shape[1]  # so that errors do not grow from step to step
     return np.asarray(values, dtype)
 
@@ -390,6 +397,8 @@ RNN = [*_sequences("rnn"), *WHOLE_RNN, *_masked("rnn", ("k", "h", "kh"))]
 GRU = [*_sequences("gru"), *_masked("gru", ("k", "h", "kh"))]
 GRU += [*_sequences("gru", reset_after=False), *_masked("gru", ("k", "h", "kh"), reset_after=False)]
 LSTM = [*_sequences("lstm"), *_masked("lstm", ("k", "hc", "h", "kc"))]
+WHOLE_BLOCKS = [Case("memory_blocks", *case) for case in memory_blocks.WHOLE]
+MEMORY_BLOCKS = [*(Case("memory_blocks", *case) for case in memory_blocks.BLOCKS), *WHOLE_BLOCKS]
 
 _ELEMENTWISE = [(), (1,), (7,), (17, 3), (2, 3, 33), (0, 3)]
 RELU = [_shaped("relu", shape) for shape in _ELEMENTWISE]
@@ -430,6 +439,7 @@ CASES = {
     "rnn": RNN,
     "gru": GRU,
     "lstm": LSTM,
+    "memory_blocks": MEMORY_BLOCKS,
     "relu": RELU,
     "sigmoid": SIGMOID,
     "tanh": TANH,

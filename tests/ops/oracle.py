@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from tests.ops.memory_blocks import memory_blocks, memory_blocks_backward  # noqa: F401 (found by name)
+
 Arrays = dict[str, np.ndarray]
 
 

@@ -60,6 +60,13 @@ LARGE = [
         for op, more in [("rnn", {}), ("gru", {}), ("lstm", {"c0": (37, 70)})]
         for options in [{}, {"lengths": tuple(i % 13 for i in range(37)), "reverse": True}]
     ),
+    Case(
+        "memory_blocks",
+        "large",
+        {"x": (37, 12, 50), "u0": (37, 175), "c0": (37, 70), "w_ih": (175, 50), "w_hh": (175, 175)}
+        | {"b": (175,), "peepholes": (3, 70)},
+        {"cells_per_block": 2, "lengths": tuple(i % 13 for i in range(37))},
+    ),
     *(_matrices(op, (500, 401)) for op in ("relu", "sigmoid", "tanh", "softmax", "log_softmax")),
     _matrices("softmax", (30, 401, 20), axis=1),
     _matrices("softmax_cross_entropy", (500, 401), labels=(500,)),

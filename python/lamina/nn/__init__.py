@@ -7,6 +7,7 @@ from lamina.nn.embedding import Embedding
 from lamina.nn.flatten import Flatten
 from lamina.nn.linear import Linear
 from lamina.nn.losses import BCEWithLogitsLoss, CrossEntropyLoss, MSELoss
+from lamina.nn.memory_blocks import MemoryBlocks
 from lamina.nn.module import Module, Parameter
 from lamina.nn.pool import AvgPool2d, MaxPool2d
 from lamina.nn.recurrent import GRUCell, LSTMCell, RNNCell
@@ -32,6 +33,7 @@ __all__ = [
     "LogSoftmax",
     "MSELoss",
     "MaxPool2d",
+    "MemoryBlocks",
     "Module",
     "Parameter",
     "RNNCell",

@@ -12,6 +12,6 @@ def argument(module: Any, name: str, parameter: "inspect.Parameter") -> Any:
     `bias=True` is the exception to the rule: under that name stands the parameter itself, or None.
     """
     value = getattr(module, name)
-    if isinstance(parameter.default, bool) and not isinstance(value, bool):
+    if isinstance(parameter.default, bool) and not isinstance(value, (bool, str)):
         return value is not None
     return value

@@ -28,6 +28,7 @@ from lamina.ops.losses import (
     softmax_cross_entropy,
     softmax_cross_entropy_backward,
 )
+from lamina.ops.memory_blocks import memory_blocks, memory_blocks_backward
 from lamina.ops.optim import adam_step, rms_step, sgd_step
 from lamina.ops.pool import avg_pool2d, avg_pool2d_backward, max_pool2d, max_pool2d_backward
 from lamina.ops.recurrent import lstm_cell, lstm_cell_backward, rnn_cell, rnn_cell_backward
@@ -60,6 +61,8 @@ __all__ = [
     "max_pool2d_backward",
     "mean_squared_error",
     "mean_squared_error_backward",
+    "memory_blocks",
+    "memory_blocks_backward",
     "recurrent_plan",
     "recurrent_step",
     "relu",

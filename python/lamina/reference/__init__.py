@@ -26,6 +26,7 @@ from lamina.reference.losses import (
     softmax_cross_entropy,
     softmax_cross_entropy_backward,
 )
+from lamina.reference.memory_blocks import memory_blocks, memory_blocks_backward
 from lamina.reference.optim import adam_step, rms_step, sgd_step
 from lamina.reference.pool import avg_pool2d, avg_pool2d_backward, max_pool2d, max_pool2d_backward
 from lamina.reference.recurrent import lstm_cell, lstm_cell_backward, rnn_cell, rnn_cell_backward
@@ -53,6 +54,8 @@ __all__ = [
     "max_pool2d_backward",
     "mean_squared_error",
     "mean_squared_error_backward",
+    "memory_blocks",
+    "memory_blocks_backward",
     "relu",
     "relu_backward",
     "recurrent_step",
