@@ -7,6 +7,7 @@ py::tuple recurrent_step(const std::string& name, Index token, const py::array& 
                          const py::array& state, Index outputs) {
   const char* op = "recurrent_step";
   const Cell cell = cell_named(op, name);
+  if (cell == Cell::gru_before) fail_value(std::string(op) + ": gru_before has no step of its own");
   require_rank(op, "table", table, 2, "(V, GH)");
   require_rank(op, "state", state, 3, "(layers, parts, H)");
   const Index layers = state.shape(0), parts = cell == Cell::lstm ? 2 : 1, H = state.shape(2),

@@ -55,8 +55,15 @@ void run_step(const StepShape& s, const T* x, const T* panels, const T* state, T
     for_vectors<T>(0, gru ? 2 * H : G * H, [&](Index j, int n) LAMINA_STEP {
       store_some(gates + j, load_some(gates + j, n) + load_some(of_h + j, n), n);
     });
-    activate<T, kCell>(
-        H, {gates, next, lstm ? next + H : nullptr, gru ? of_h + 2 * H : nullptr, state, lstm ? state + H : nullptr});
+    activate<T, kCell, false>(H, {.gates = gates,
+                                  .h = next,
+                                  .c = lstm ? next + H : nullptr,
+                                  .m = gru ? of_h + 2 * H : nullptr,
+                                  .h_before = state,
+                                  .c_before = lstm ? state + H : nullptr,
+                                  .h_in = state,
+                                  .zone_h = nullptr,
+                                  .zone_c = nullptr});
   }
   step_map(panels, outputs, H, static_cast<const T*>(next - parts * H), out);
   copy(static_cast<const T*>(out), logits, s.O);
@@ -69,6 +76,10 @@ void recurrent_step(Cell cell, const StepShape& s, const T* x, const T* panels, 
       return run_step<T, Cell::rnn_tanh>(s, x, panels, state, next, logits);
     case Cell::rnn_relu:
       return run_step<T, Cell::rnn_relu>(s, x, panels, state, next, logits);
+    case Cell::rnn_satlin:
+      return run_step<T, Cell::rnn_satlin>(s, x, panels, state, next, logits);
+    case Cell::gru_before:
+      return;  // which the binding refuses: its second product waits for the first
     case Cell::gru:
       return run_step<T, Cell::gru>(s, x, panels, state, next, logits);
     case Cell::lstm:

@@ -94,6 +94,8 @@ def _two_biases(module: Any, name: str, shape: tuple[int, ...]) -> _Source:
     keys = tuple(name.replace("bias", part) for part in ("bias_ih", "bias_hh"))
     if not isinstance(module, (nn.GRU, nn.GRUCell)):
         return _Source(keys, shape, lambda b_ih, b_hh: b_ih + b_hh)
+    if not getattr(module, "reset_after", True):
+        raise ValueError("from_torch_state_dict: PyTorch has no GRU with its reset gate before the product")
     size = module.hidden_size
 
     def joined(b_ih: _Array, b_hh: _Array) -> _Array:

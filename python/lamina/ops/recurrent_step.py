@@ -10,7 +10,8 @@ from lamina.ops import _check as check
 from lamina.ops._check import Array
 
 _PANEL = 64  # columns of a panel, as the kernel reads them
-_CELLS = {"rnn_tanh": (1, 1), "rnn_relu": (1, 1), "gru": (3, 1), "lstm": (4, 2)}  # gates, parts of the state
+_CELLS = {"rnn_tanh": (1, 1), "rnn_relu": (1, 1), "rnn_satlin": (1, 1), "gru": (3, 1), "lstm": (4, 2)}
+# of each: gates, parts of the state
 
 
 class RecurrentPlan(NamedTuple):
@@ -26,7 +27,7 @@ class RecurrentPlan(NamedTuple):
 def recurrent_plan(cell: str, layers: Sequence[Sequence[Any]], w: Any, b: Any = None) -> RecurrentPlan:
     """Pack a stack of recurrent layers under a dense layer.
 
-    cell: "rnn_tanh", "rnn_relu", "gru" or "lstm". layers: (w_ih, w_hh, b) of each, as the op of that name
+    cell: "rnn_tanh", "rnn_relu", "rnn_satlin", "gru" or "lstm". layers: (w_ih, w_hh, b) of each, as the op of that name
     takes them; the first reads tokens, vectors of D with a one at their place. w (O,H) and b (O,) or None of
     the dense layer. Raises ValueError for an unknown cell, no layers and shapes that do not match, TypeError
     for other than float32 or float64 arrays.

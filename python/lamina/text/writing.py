@@ -102,8 +102,10 @@ def _cell(model: Any) -> str:
     """The cell of a model whose steps `ops.recurrent_step` can take, or ""."""
     if type(model) is not CharModel or type(model.head) is not nn.Linear or model.recurrent.bidirectional:
         return ""
-    if type(model.recurrent) is nn.RNN and model.recurrent.nonlinearity in ("tanh", "relu"):
+    if type(model.recurrent) is nn.RNN:
         return f"rnn_{model.recurrent.nonlinearity}"
+    if type(model.recurrent) is nn.GRU and not model.recurrent.reset_after:
+        return ""
     return {nn.GRU: "gru", nn.LSTM: "lstm"}.get(type(model.recurrent), "")
 
 
