@@ -180,6 +180,10 @@ def test_description_longer_than_allowed(path, monkeypatch):
 LINEAR = {"in_features": 2, "out_features": 3, "bias": True}
 
 
+def _both_ways(layer):
+    return {"class": "Bidirectional", "config": {"layer": {"module": layer}}}
+
+
 @pytest.mark.parametrize(
     ("model", "message"),
     [
@@ -210,7 +214,9 @@ LINEAR = {"in_features": 2, "out_features": 3, "bias": True}
             "more weights",
         ),
         ({"class": "LSTMCell", "config": {"input_size": 1, "hidden_size": 50000}}, "more weights"),
+        ({"class": "Embedding", "config": {"num_embeddings": 50000, "embedding_dim": 50000}}, "more weights"),
         ({"class": "Sequential", "modules": [{"class": "Linear", "config": LINEAR}] * 20000}, "more weights"),
+        (_both_ways(_both_ways({"class": "ReLU"})), "Bidirectional cannot be built from"),
         ({"repeat": 0}, "repeats number 0, but 0 stand before it"),
         ({"repeat": -1}, "repeats number -1"),
         ({"repeat": "0"}, "repeats number 0"),

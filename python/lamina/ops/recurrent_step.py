@@ -1,6 +1,6 @@
 """One step of one sequence through recurrent layers and a dense layer: what writing a text repeats."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -36,41 +36,48 @@ def recurrent_plan(cell: str, layers: Sequence[Sequence[Any]], w: Any, b: Any = 
     check.choice(op, "cell", cell, tuple(_CELLS))
     if not layers:
         raise ValueError(f"{op}: layers is empty: there must be one at least")
-    gates, parts = _CELLS[cell]
-    named = {
-        f"{name} of layer {i}": a for i, one in enumerate(layers) for name, a in zip(_NAMES, one, strict=True)
-    }
+    named = {f"{name} of layer {i}": a for i, one in enumerate(layers) for name, a in _named(one)}
     w, *rest = check.floats(op, w=w, **named, **({} if b is None else {"b": b}))
     check.ndim(op, "w", w, "OH")
     check.not_empty(op, "w", w, "OH")
-    hidden = w.shape[1]
-    biases = hidden * (4 if cell == "gru" else gates)
-    table, maps = None, []
+    if b is not None:
+        check.shape(op, "b", rest[-1], (len(w),), "one per row of w")
+    table, maps = np.empty(0, w.dtype), []
     for i in range(len(layers)):
         w_ih, w_hh, bias = rest[3 * i : 3 * i + 3]
-        check.ndim(op, f"w_ih of layer {i}", w_ih, "GD")
-        features = hidden if i else w_ih.shape[1]
-        check.shape(op, f"w_ih of layer {i}", w_ih, (gates * hidden, features), "(GH, D) with the H of w")
-        check.shape(op, f"w_hh of layer {i}", w_hh, (gates * hidden, hidden), "(GH, H) with the H of w")
-        check.shape(op, f"b of layer {i}", bias, (biases,), "one per gate and unit")
-        of_x, of_h = bias[: gates * hidden], np.zeros(gates * hidden, w.dtype)
-        if cell == "gru":
-            of_h[2 * hidden :] = bias[3 * hidden :]
-        if table is None:
-            table = w_ih.T + of_x
+        _check_layer(op, i, cell, w.shape[1], w_ih, w_hh, bias)
+        of_x, of_h = _two_biases(cell, w.shape[1], bias)
+        if i == 0:
+            table = np.ascontiguousarray(w_ih.T + of_x)
         else:
             maps.append(_panels(w_ih, of_x))
         maps.append(_panels(w_hh, of_h))
-    if b is not None:
-        check.shape(op, "b", rest[-1], (len(w),), "one per row of w")
     maps.append(_panels(w, np.zeros(len(w), w.dtype) if b is None else rest[-1]))
-    assert table is not None
-    return RecurrentPlan(
-        cell, np.ascontiguousarray(table), np.concatenate(maps), (len(layers), parts, hidden), len(w)
-    )
+    shape = (len(layers), _CELLS[cell][1], w.shape[1])
+    return RecurrentPlan(cell, table, np.concatenate(maps), shape, len(w))
 
 
-_NAMES = ("w_ih", "w_hh", "b")
+def _named(layer: Sequence[Any]) -> Iterable[tuple[str, Any]]:
+    return zip(("w_ih", "w_hh", "b"), layer, strict=True)
+
+
+def _check_layer(op: str, i: int, cell: str, hidden: int, w_ih: Array, w_hh: Array, b: Array) -> None:
+    rows = _CELLS[cell][0] * hidden
+    check.ndim(op, f"w_ih of layer {i}", w_ih, "GD")
+    features = hidden if i else w_ih.shape[1]
+    check.shape(op, f"w_ih of layer {i}", w_ih, (rows, features), "(GH, D) with the H of w")
+    check.shape(op, f"w_hh of layer {i}", w_hh, (rows, hidden), "(GH, H) with the H of w")
+    biases = 4 * hidden if cell == "gru" else rows
+    check.shape(op, f"b of layer {i}", b, (biases,), "one per gate and unit")
+
+
+def _two_biases(cell: str, hidden: int, b: Array) -> tuple[Array, Array]:
+    """Those of x's product and of h's: all on x's side, but for a GRU's m."""
+    of_x = b[: _CELLS[cell][0] * hidden]
+    of_h = np.zeros_like(of_x)
+    if cell == "gru":
+        of_h[2 * hidden :] = b[3 * hidden :]
+    return of_x, of_h
 
 
 def _panels(w: Array, b: Array) -> Array:
