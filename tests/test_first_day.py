@@ -184,6 +184,11 @@ def test_nothing_inside_prints():
     assert repr(nn.Sequential()) == "Sequential()"
 
 
+def test_a_metric_may_return_a_tensor():
+    history = fit(metrics=[lambda p, y: Tensor(2.0)])
+    assert history["<lambda>"] == [2.0]
+
+
 def test_a_buffer_may_be_registered_again():
     layer = nn.ReLU()
     layer.register_buffer("mean", [1.0])

@@ -34,9 +34,10 @@ class Averages:
             self._sums["loss"] += n * loss
         for name, metric in self.metrics.items():
             value = metric(y_pred, y_true)
-            if not isinstance(value, (int, float, np.number, np.ndarray)) or np.size(value) != 1:
-                raise TypeError(f"the metric {name} must return one number, got {value!r:.80}")
-            self._sums[name] += n * float(np.asarray(value).reshape(()))
+            try:
+                self._sums[name] += n * float(value)
+            except (TypeError, ValueError):
+                raise TypeError(f"the metric {name} must return one number, got {value!r:.80}") from None
 
     def means(self) -> dict[str, float]:
         """The means so far."""
