@@ -55,7 +55,7 @@ def train(model, codes, epochs):
 
 
 def read(model, written):
-    return model.recurrent.activations(text.encode(written, model.characters)[None])
+    return model.recurrent.activations(model.vocabulary.encode(written)[None])
 
 
 def main() -> None:

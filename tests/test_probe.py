@@ -40,7 +40,7 @@ def test_a_unit_made_to_follow_the_brackets_is_found():
         layer.weight_ih_l0.data[rows[gate]] = layer.weight_hh_l0.data[rows[gate]] = 0
         layer.bias_l0.data[rows[gate]] = bias
     layer.weight_ih_l0.data[rows["g"], [opening, closing]] = 20, -20
-    tokens = lm.text.encode(text, characters)[None]
+    tokens = lm.text.Vocabulary(characters).encode(text)[None]
     best, second = probe.rank_units(layer.activations(tokens), probe.bracket_depth(text), names="c")[:2]
     assert (best.layer, best.name, best.unit) == (0, "c", 2)
     assert best.correlation > 0.9999 > 0.95 > abs(second.correlation)

@@ -56,7 +56,7 @@ py::tuple memory_blocks(const Options& options, const py::array& x, const py::ar
               xu = allocate<T>({P, padded_row((tokens ? 0 : s.D) + M, sizeof(T))}), gates = allocate<T>({P, n}),
               c = allocate<T>({P, s.H});
     const BlockSequence<T> q{.x = tokens ? nullptr : input<T>(op, "x", x, {s.R, s.D}),
-                             .tokens = tokens ? tokens_below(op, x, s.D) : nullptr,
+                             .tokens = tokens ? tokens_below(op, "x", x, s.D) : nullptr,
                              .u0 = input<T>(op, "u0", u0, {s.N, M}),
                              .c0 = input<T>(op, "c0", c0, {s.N, s.H}),
                              .w_ih = input<T>(op, "w_ih", w_ih, {n, s.D}),
@@ -97,7 +97,7 @@ py::tuple memory_blocks_backward(const Options& options, bool truncated, const p
     const Shape units{s.N, M}, cells{s.N, s.H}, peeps{kind.gates(), s.H};
     const auto made = [](const T* saved) { return const_cast<T*>(saved); };  // read alone on the way back
     const BlockSequence<T> q{.x = nullptr,
-                             .tokens = tokens ? tokens_below(op, *tokens, s.D) : nullptr,
+                             .tokens = tokens ? tokens_below(op, "tokens", *tokens, s.D) : nullptr,
                              .u0 = nullptr,
                              .c0 = input<T>(op, "c0", c0, cells),
                              .w_ih = input<T>(op, "w_ih", w_ih, {n, s.D}),

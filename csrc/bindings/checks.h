@@ -82,7 +82,6 @@ auto by_dtype(const char* op, const char* name, const py::array& array, F&& f) {
 // and less, at most N of h0 (N,H) at a time; source must name that many different rows of x.
 SequenceShape sequence_shape(const char* op, const py::array& x, Index D, const py::array& source,
                              const py::array& offset, const py::array& h0);
-const std::int64_t* tokens_below(const char* op, const py::array& x, Index D);
 
 void bind_gemm(py::module_& m);
 void bind_conv(py::module_& m);

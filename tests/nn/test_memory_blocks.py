@@ -87,9 +87,12 @@ def test_truncated_gives_x_no_gradient_but_the_weights_theirs():
     [
         (
             lambda: nn.MemoryBlocks(3, 4)(np.zeros((2, 3))),
-            r"MemoryBlocks: x must have shape \(N, T, 3\), or be tokens",
+            r"MemoryBlocks: x must be \(N, T, 3\), or tokens \(N, T\), got shape \(2, 3\)",
         ),
-        (lambda: nn.MemoryBlocks(3, 4)(np.zeros((2, 5, 2))), r"MemoryBlocks: x must .* got \(2, 5, 2\)"),
+        (
+            lambda: nn.MemoryBlocks(3, 4)(np.zeros((2, 5, 2))),
+            r"MemoryBlocks: x must .* got shape \(2, 5, 2\)",
+        ),
         (
             lambda: nn.MemoryBlocks(3, 4)(np.zeros((2, 5, 3)), (np.zeros((2, 4)), np.zeros((2, 3)))),
             r"MemoryBlocks: state c must have shape \(2, 4\), got \(2, 3\)",

@@ -27,10 +27,10 @@ class RecurrentPlan(NamedTuple):
 def recurrent_plan(cell: str, layers: Sequence[Sequence[Any]], w: Any, b: Any = None) -> RecurrentPlan:
     """Pack a stack of recurrent layers under a dense layer.
 
-    cell: "rnn_tanh", "rnn_relu", "rnn_satlin", "gru" or "lstm". layers: (w_ih, w_hh, b) of each, as the op of that name
-    takes them; the first reads tokens, vectors of D with a one at their place. w (O,H) and b (O,) or None of
-    the dense layer. Raises ValueError for an unknown cell, no layers and shapes that do not match, TypeError
-    for other than float32 or float64 arrays.
+    cell: "rnn_tanh", "rnn_relu", "rnn_satlin", "gru" or "lstm". layers: (w_ih, w_hh, b) of each, as the op of
+    that name takes them; the first reads tokens, vectors of D with a one at their place. w (O,H) and b (O,)
+    or None of the dense layer. Raises ValueError for an unknown cell, no layers and shapes that do not match,
+    TypeError for other than float32 or float64 arrays.
     """
     op = "recurrent_plan"
     check.choice(op, "cell", cell, tuple(_CELLS))
