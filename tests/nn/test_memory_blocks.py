@@ -87,7 +87,7 @@ def test_truncated_gives_x_no_gradient_but_the_weights_theirs():
     [
         (
             lambda: nn.MemoryBlocks(3, 4)(np.zeros((2, 3))),
-            r"MemoryBlocks: x must have shape \(N, T, 3\), or be tokens",
+            r"MemoryBlocks: x must have shape \(N, T, 3\) or tokens",
         ),
         (lambda: nn.MemoryBlocks(3, 4)(np.zeros((2, 5, 2))), r"MemoryBlocks: x must .* got \(2, 5, 2\)"),
         (

@@ -98,7 +98,7 @@ class MemoryBlocks(Module):
         x = x if tokens else floating(x, self.weight_ih.dtype)
         if not tokens and (x.ndim != 3 or x.shape[2] != self.input_size):
             raise ValueError(
-                f"MemoryBlocks: x must have shape (N, T, {self.input_size}), or be tokens (N, T), got {x.shape}"
+                f"MemoryBlocks: x must have shape (N, T, {self.input_size}) or tokens (N, T), got {x.shape}"
             )
         inputs = [
             x,
