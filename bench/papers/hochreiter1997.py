@@ -256,7 +256,7 @@ def run(effort: Effort) -> Iterator[Row]:
     plain = _trials("2a, plain", plain_noise_free, nets, 20_000 * limits, 10)
     yield _control("2a: lag of 10", "0 % after 5,000,000 (RTRL)", plain)
     if effort.long:
-        p100 = _trials("2a, p = 100", noise_free, nets, 20_000, 100)
+        p100 = _trials("2a, p = 100", noise_free, nets, 40_000, 100)
         yield _row("2a: lag of 100", 5_040, "", p100)
     noisy = _trials("2c", distractors, nets, 100_000, 50, 50)
     yield _row("2c: lag of 50, 50 distractors", 30_000, "", noisy)
