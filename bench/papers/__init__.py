@@ -2,6 +2,8 @@
 
 NAMES = (
     "bengio1994",
+    "hochreiter1997",
+    "gers2000",
     "siegelmann1995",
     "karpathy2015",
 )
