@@ -72,7 +72,7 @@ def test_several_numbers_of_threads_end_up_in_one_file(tmp_path):
         (["gemm", "--seconds", "-1"], "above 0"),
         (["gemm", "--picture", "bars.png"], "ends in .svg"),
         (["footprint", "--dist", "nowhere"], "no such wheel or folder"),
-        (["papers", "bengio"], "unknown paper 'bengio': choose from bengio1994, siegelmann1995"),
+        (["papers", "bengio"], "unknown paper 'bengio': choose from bengio1994, hochreiter1997"),
         (["papers", "--quick", "--long"], "--quick and --long exclude each other"),
     ],
 )
