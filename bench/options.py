@@ -16,6 +16,7 @@ KERNELS = (
     "lstm",
     "gru",
     "rnn",
+    "memory_blocks",
     "relu",
     "sigmoid",
     "tanh",

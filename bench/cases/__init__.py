@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from cases import activations, conv, gemm, losses, optim, pool, recurrent, sequence, topk
+from cases import activations, conv, gemm, losses, memory_blocks, optim, pool, recurrent, sequence, topk
 from cases.case import Case
 
 SHAPES = Path(__file__).parents[1] / "shapes"
@@ -22,6 +22,7 @@ BUILDERS: dict[str, Callable[..., Case]] = {
     "lstm": sequence.lstm,
     "gru": sequence.gru,
     "rnn": sequence.rnn,
+    "memory_blocks": memory_blocks.memory_blocks,
     "relu": activations.relu,
     "sigmoid": activations.sigmoid,
     "tanh": activations.tanh,

@@ -258,7 +258,7 @@ def run(effort: Effort) -> Iterator[Row]:
     if effort.long:
         p100 = _trials("2a, p = 100", noise_free, nets, 40_000, 100)
         yield _row("2a: lag of 100", 5_040, "", p100)
-    noisy = _trials("2c", distractors, nets, 100_000, 50, 50)
+    noisy = _trials("2c", distractors, nets, 60_000 * limits, 50, 50)
     yield _row("2c: lag of 50, 50 distractors", 30_000, "", noisy)
     plain = _trials("6a, plain", plain_orders, nets, 20_000 * limits)
     yield _control("6a: temporal order", "not solved", plain)
