@@ -7,6 +7,8 @@ such sums carry the error on by their greatest slope. Where nothing is computed 
 
 import numpy as np
 
+from tests.ops import memory_blocks as oracle
+
 
 def _top(array):
     return float(np.abs(array).max(initial=0))
@@ -84,23 +86,21 @@ def rnn_cell(eps, a, dys):
     return [y], grads
 
 
-def _sequence(eps, a, dys, gates, state=None, seen=0.0, **_):
+def _sequence(eps, a, dys, gates, **_):
     """As `_cell`, for each step on top of what the step before brought along.
 
     An error e of the state moves the pre-activations by at most L e, L the greatest sum along a row of w_hh,
-    and the next state, of slopes of at most `state`, by (1 + gates * state * L) e. A gate that also sees
-    states through weights whose sum is `seen` adds that to L.
+    and the next state, of slopes of at most `state`, by (1 + gates * state * L) e.
     """
     n, steps, d = a["x"].shape
     h = a["h0"].shape[1]
-    if state is None:
-        state = 1 + max(_top(a["h0"]), _top(a.get("c0", 0))) + steps  # c grows by 1 a step at most
+    state = 1 + max(_top(a["h0"]), _top(a.get("c0", 0))) + steps  # c grows by 1 a step at most
     activation = 8 * eps + _sum(eps, d + 1, a["x"], a["w_ih"]) + _sum(eps, h + 1, a["w_hh"]) * state
-    activation += 4 * eps * _top(a.get("b", 0)) + 4 * eps * seen * state
-    along = seen + float(np.abs(a["w_hh"]).sum(axis=1).max(initial=0))
+    activation += 4 * eps * _top(a["b"])
+    along = float(np.abs(a["w_hh"]).sum(axis=1).max(initial=0))
     growth = sum((1 + gates * state * along) ** s for s in range(steps))
     y = 4 * state * activation * growth
-    back = (1 + gates * state * (seen + float(np.abs(a["w_hh"]).sum(axis=0).max(initial=0)))) ** steps
+    back = (1 + gates * state * float(np.abs(a["w_hh"]).sum(axis=0).max(initial=0))) ** steps
     dy = sum(_top(dy) for dy in dys) * back * max(steps, 1)
     dz, dz_error = dy * state, 16 * dy * state**2 * (y + activation)
     before = back * dz_error + 2 * eps * gates * h * dz
@@ -125,19 +125,20 @@ def lstm(eps, a, dys, **options):
     return [y, y, y], grads
 
 
-def memory_blocks(eps, a, dys, cells_per_block=1, squash_input="tanh", **options):
-    """As an LSTM whose gates also see the states of their block, and whose states grow by 2 a step at most
-    or, where nothing squashes the input, by the sum that comes in.
+def memory_blocks(eps, a, dys, **options):
+    """Each step rounds the sums that make its pre-activations, of which slopes pass on 1 or less.
+
+    Weights are drawn so that errors of what goes back fade from step to step, and those of the states stay:
+    they add up over T steps, and on the way back again. Values and products are at most `size`.
     """
-    steps, top = a["x"].shape[1], 1 + max(_top(a["u0"]), _top(a["c0"]))
-    state = top + 2 * steps
-    if squash_input == "identity":
-        inputs = _top(a["x"]) * float(np.abs(a["w_ih"]).sum(axis=1).max()) + _top(a.get("b", 0))
-        state = (top + inputs) * (2 + float(np.abs(a["w_hh"]).sum(axis=1).max(initial=0))) ** steps
-    seen = cells_per_block * _top(a.get("peepholes", 0))
-    y, grads = _sequence(eps, a | {"h0": a["c0"]}, dys, 4, state, seen)
-    grads |= {"u0": grads["h0"], "peepholes": grads["b"] * state}
-    return [y, y, y], grads
+    (n, steps, d), width = a["x"].shape, a["w_hh"].shape[1]
+    outputs = oracle.memory_blocks({name: v.astype(np.float64) for name, v in a.items()}, **options)
+    size = (1 + max(_top(v) for v in (*a.values(), *outputs))) ** 2
+    y = 2 * eps * (d + width + a["c0"].shape[1] + 2) * (steps + 1) * size
+    back = y * (1 + sum(_top(dy) for dy in dys))
+    across = back * (n * steps + 1)
+    grads = dict.fromkeys(("w_ih", "w_hh", "b", "peepholes"), across)
+    return [y, y, y], grads | {"x": back, "u0": back, "c0": back * (1 + _top(a.get("peepholes", 0)))}
 
 
 def relu(eps, a, dys):
