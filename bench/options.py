@@ -18,6 +18,7 @@ KERNELS = (
     "rnn",
     "recurrent_step",
     "embedding",
+    "memory_blocks",
     "relu",
     "sigmoid",
     "tanh",

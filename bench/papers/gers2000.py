@@ -7,6 +7,7 @@ change of weights at each symbol, until the first error. Then gaps between spike
 """
 
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -95,20 +96,20 @@ def _continual(nets: int, updates: int, length: int, judged: bool) -> Iterator[R
 
 
 # The paper's own way ----------------------------------------------------------------------------------
-def _errorless(net: TraceNet, text: reber.Symbols, lr: float) -> int:
+def _errorless(net: TraceNet, rng: np.random.Generator, length: int, lr: float) -> int:
     """Run a stream, learning where lr is above 0, until an output is 0.49 or more off -> symbols before.
 
     Targets are 1 for every symbol that may follow. The rate falls by a hundredth each symbol.
     """
     net.begin()
-    for n, (token, legal) in enumerate(zip(text.tokens, text.legal, strict=True)):
+    for n, (token, legal) in enumerate(islice(reber.stream(rng), length)):
         wrong = np.abs(net.step(token) - legal).max() >= 0.49
         if lr:
             net.correct(legal, lr)
             lr *= 0.99
         if wrong:
             return n
-    return len(text.tokens)
+    return length
 
 
 def own_way(forget_gate: bool, seed: int, streams: int, length: int) -> tuple[int | None, float]:
@@ -130,10 +131,10 @@ def own_way(forget_gate: bool, seed: int, streams: int, length: int) -> tuple[in
     with progress(streams, "CERG, online", "stream") as bar:
         for n in range(1, streams + 1):
             bar.update()
-            if _errorless(net, reber.continual(rng, length), 0.5) == length:
+            if _errorless(net, rng, length, 0.5) == length:
                 solved = n
                 break
-    return solved, float(np.mean([_errorless(net, reber.continual(rng, length), 0) for _ in range(10)]))
+    return solved, float(np.mean([_errorless(net, rng, length, 0) for _ in range(10)]))
 
 
 def _own_way(nets: int, streams: int, length: int) -> Iterator[Row]:

@@ -3,6 +3,8 @@
 To predict the last letter but one, a net must remember the second one past the string between.
 """
 
+from collections.abc import Iterator
+from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
@@ -64,11 +66,13 @@ def padded(texts: list[Symbols]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return tokens, legal, lengths
 
 
+def stream(rng: np.random.Generator) -> Iterator[tuple[int, np.ndarray]]:
+    """One string after the other, without end (Gers et al. 2000): token and what may follow."""
+    while True:
+        yield from zip(*embedded(rng), strict=True)
+
+
 def continual(rng: np.random.Generator, length: int) -> Symbols:
-    """One string after the other, no mark between, cut off after `length` symbols (Gers et al. 2000)."""
-    texts, total = [], 0
-    while total < length:
-        texts.append(embedded(rng))
-        total += len(texts[-1].tokens)
-    tokens, legal = (np.concatenate(parts)[:length] for parts in zip(*texts, strict=True))
-    return Symbols(tokens, legal)
+    """The first `length` symbols of a stream."""
+    tokens, legal = zip(*islice(stream(rng), length), strict=True)
+    return Symbols(np.array(tokens), np.array(legal))
