@@ -239,3 +239,33 @@ def test_an_empty_list_selects_nothing(index):
 def test_an_empty_array_of_floats_is_still_no_index():
     with pytest.raises(IndexError):
         Tensor(np.ones(3))[np.array([])]
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda t, a: np.concatenate([t, a]),
+        lambda t, a: np.stack((a, t)),
+        lambda t, a: np.dot(a, t.transpose()),
+        lambda t, a: np.mean(t),
+        lambda t, a: np.split(t, 2),
+        lambda t, a: np.where(a > 0, t, a),
+    ],
+)
+def test_numpy_functions_lose_no_gradient_silently(function):
+    a = np.ones((2, 2), np.float32)
+    learned = lm.Tensor(a, requires_grad=True)
+    with pytest.raises(TypeError, match=r"numpy\.\w+ keeps no gradient: .* tensor\.data"):
+        function(learned * 2, a)
+    with lm.no_grad():
+        expected = function(a, a)
+        np.testing.assert_array_equal(function(learned, a), expected)
+    np.testing.assert_array_equal(function(lm.Tensor(a), a), expected)
+
+
+def test_numpy_functions_without_a_gradient_take_any_tensor():
+    x = lm.Tensor([[3.0, 1.0]], requires_grad=True)
+    assert np.argmax(x) == 0
+    assert np.shape(x) == (1, 2)
+    assert np.array_equal(x, x)
+    assert np.allclose(x, [[3, 1]])

@@ -23,7 +23,13 @@ FLOORS = [
     {"viz", "cli", "sklearn", "onnx", "distributed"},
 ]
 # Files that belong to the room of another name.
-PART_OF = {"_tape": "autograd", "_pairs": "autograd", "functions": "autograd", "_architecture": "io"}
+PART_OF = {
+    "_tape": "autograd",
+    "_pairs": "autograd",
+    "_numpy": "autograd",
+    "functions": "autograd",
+    "_architecture": "io",
+}
 
 SOURCE_FLOORS = [{"common"}, {"simd"}, {"kernels"}, {"dispatch"}, {"bindings"}]
 

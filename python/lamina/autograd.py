@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lamina import _pairs as pairs
+from lamina._numpy import call as numpy_call
 from lamina._pairs import Axis
 from lamina._tape import Array, Edge, Node, edges_of, is_recording, no_grad, recording, run_backward
 from lamina.ops import _check as check
@@ -114,6 +115,9 @@ class Tensor:
         if copy is False:
             raise ValueError(f"a {self.dtype} tensor cannot become a {np.dtype(dtype)} array without a copy")
         return np.array(self.data, dtype)
+
+    def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        return numpy_call(Tensor, function, args, kwargs, is_recording())
 
     def __repr__(self) -> str:
         body = np.array2string(self.data, separator=", ", prefix="Tensor(", threshold=100)
