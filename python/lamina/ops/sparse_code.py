@@ -125,7 +125,7 @@ def sparse_linear(values: Any, units: Any, w: Any, b: Any = None) -> tuple[Array
 
 
 def sparse_linear_backward(dy: Any, ctx: SparseLinearContext) -> tuple[Array, Array, Array | None]:
-    """dy (M,D) -> dvalues (M,k), dw (N,D) with zeros in the rows of units that no code chose, db (D,) or None."""
+    """dy (M,D) -> dvalues (M,k), dw (N,D), zero in the rows of units that nobody chose, db (D,) or None."""
     values, units, w = ctx.values, ctx.units, ctx.w
     dy = check.gradient("sparse_linear_backward", "dy", dy, w, (len(values), w.shape[1]))
     dvalues: Array = backend().sparse_dots(dy, units, w)
