@@ -1,5 +1,9 @@
-"""`python bench`: the compiled kernels against NumPy's, whole training steps, and an epoch of LeNet-5."""
+"""`python bench`: the compiled kernels against NumPy's, whole training steps, and an epoch of LeNet-5.
 
+`python bench papers`: published results beside ours.
+"""
+
+import importlib
 import json
 import os
 import subprocess
@@ -9,11 +13,14 @@ import time
 from pathlib import Path
 
 import options as command_line
+from papers import command as papers
 
 _INTERRUPTED = 130
 
 
 def main() -> int:
+    if sys.argv[1:2] == ["papers"]:
+        return _reproduce(papers.parse(sys.argv[2:]))
     options = command_line.parse()
     stem = Path("bench-results", time.strftime("%Y-%m-%d-%H%M%S"))
     options.json = options.json or stem.with_suffix(".json")
@@ -26,17 +33,32 @@ def main() -> int:
     if options.threads and len(options.threads) > 1:
         return _one_process_each(options)
     threads = options.threads[0] if options.threads else command_line.processors()
-    # BLAS libraries and OpenMP read these once, when they are loaded.
+    _limit_threads(threads)
+    session = _with_lamina("session")
+    return session.run(options, threads) if session else 2
+
+
+def _reproduce(options) -> int:
+    _limit_threads(1)  # the nets are tiny
+    reproduce = _with_lamina("papers.reproduce")
+    return reproduce.run(options) if reproduce else 2
+
+
+def _limit_threads(threads: int) -> None:
+    """BLAS libraries and OpenMP read these once, when they are loaded."""
     for library in ("OMP", "OPENBLAS", "MKL", "BLIS", "VECLIB_MAXIMUM", "NUMEXPR"):
         os.environ[f"{library}_NUM_THREADS"] = str(threads)
+
+
+def _with_lamina(name: str):
+    """The module, or None, said aloud, where it cannot have lamina."""
     try:
-        import session
+        return importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name != "lamina":
             raise
         print("bench: lamina is not installed for this Python: pip install .", file=sys.stderr)
-        return 2
-    return session.run(options, threads)
+        return None
 
 
 def _one_process_each(options) -> int:

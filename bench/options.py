@@ -16,6 +16,9 @@ KERNELS = (
     "lstm",
     "gru",
     "rnn",
+    "recurrent_step",
+    "embedding",
+    "memory_blocks",
     "relu",
     "sigmoid",
     "tanh",
@@ -26,6 +29,7 @@ KERNELS = (
     "topk",
     "sgd_step",
     "adam_step",
+    "rms_step",
 )
 MODELS = ("lenet5", "vgg_small", "autoencoder", "char_lstm_128", "char_lstm_256")
 OTHERS = ("epoch", "footprint")
@@ -36,6 +40,7 @@ _EPILOG = f"""cases: {", ".join((*KERNELS, *MODELS, *OTHERS))} (default: all but
   python bench                            everything: NumPy against C++
   python bench conv2d --threads 1,2 --isa avx2
   python bench --against torch,jax=/opt/jax/bin/python
+  python bench papers --help              published results beside ours
   python bench footprint --dist dist      import time, sizes, memory of a training run
   python bench/compare.py old.json new.json"""
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from xml.etree import ElementTree
 
 import numpy as np
@@ -71,6 +72,8 @@ def test_several_numbers_of_threads_end_up_in_one_file(tmp_path):
         (["gemm", "--seconds", "-1"], "above 0"),
         (["gemm", "--picture", "bars.png"], "ends in .svg"),
         (["footprint", "--dist", "nowhere"], "no such wheel or folder"),
+        (["papers", "bengio"], "unknown paper 'bengio': choose from bengio1994, hochreiter1997"),
+        (["papers", "--quick", "--long"], "--quick and --long exclude each other"),
     ],
 )
 def test_unknown_names_are_refused_with_the_choices(arguments, named, tmp_path):
@@ -190,7 +193,9 @@ def test_a_peer_trains_in_its_own_process():
 
 
 @pytest.mark.usefixtures("bench")
-@pytest.mark.parametrize("op", ["conv2d", "max_pool2d", "avg_pool2d", "gemm", "lstm_cell", "topk"])
+@pytest.mark.parametrize(
+    "op", ["conv2d", "max_pool2d", "avg_pool2d", "gemm", "lstm_cell", "embedding", "topk"]
+)
 def test_torch_computes_the_same_where_it_is_installed(op):
     pytest.importorskip("torch")
     import cases
@@ -205,3 +210,90 @@ def test_torch_computes_the_same_where_it_is_installed(op):
         rivals.close()
     assert said == []
     assert all("torch" in row["times"] for row in rows if row["pass"].startswith("forward"))
+
+
+# papers -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("bench")
+def test_a_quick_run_of_the_papers_meets_their_criteria(tmp_path):
+    import papers
+
+    path = tmp_path / "result.json"
+    done = run("papers", "--quick", "--json", path)
+    assert done.returncode == 0, done.stderr + done.stdout
+    found = json.loads(path.read_text())["papers"]
+    assert [paper["paper"] for paper in found] == list(papers.NAMES)
+    for paper in found:
+        assert paper["title"] in done.stdout
+        assert any(row["met"] for row in paper["rows"])
+        for row in paper["rows"]:
+            assert row["met"] is not False
+            assert row["experiment"].split()[0] in done.stdout
+
+
+@pytest.fixture
+def reproduce(bench, monkeypatch, tmp_path):
+    """Runs a paper whose rows are given; -> exit code and what was written."""
+    from papers import reproduce, row
+
+    from lamina import config
+
+    def run(*experiments):
+        def rows(effort):
+            for name, met in experiments:
+                if name == "interrupt":
+                    raise KeyboardInterrupt
+                yield row.Row(name, "1", "2", met)
+
+        module = SimpleNamespace(TITLE="A paper", run=rows)
+        monkeypatch.setitem(sys.modules, "papers.made_up", module)
+        path = tmp_path / "result.json"
+        options = SimpleNamespace(papers=["made_up"], quick=True, long=False, json=path)
+        return reproduce.run(options), json.loads(path.read_text())["papers"]
+
+    threads = config.get_num_threads()
+    yield run
+    config.set_num_threads(threads)
+
+
+def test_a_criterion_that_is_not_met_fails_the_run(reproduce, capsys):
+    assert reproduce(("first", True), ("second", None))[0] == 0
+    code, _ = reproduce(("first", True), ("second", False), ("third", None))
+    assert code == 1
+    said = capsys.readouterr()
+    assert said.err.count("not met: second") == 1
+    assert [line.split()[-1] for line in said.out.splitlines() if line.startswith("second")] == ["-", "NO"]
+
+
+def test_an_interrupted_run_keeps_what_was_found(reproduce):
+    code, (paper,) = reproduce(("first", False), ("interrupt", None), ("never", None))
+    assert code == 130
+    assert [row["experiment"] for row in paper["rows"]] == ["first"]
+
+
+@pytest.mark.usefixtures("bench")
+def test_a_net_that_does_something_else_than_its_machine_is_found_out():
+    from papers.siegelmann1995 import INCREMENT, follow
+    from papers.stack_machine import Network
+
+    net = Network(INCREMENT)
+    right = follow(net, "111", "")
+    assert right.right == right.of
+    assert right.last.stacks == ("0001", "")
+    rule = net.places["rule", 1]  # takes the first 0 away
+    net.weights[rule] = [(weight, unit) for weight, unit in net.weights[rule] if weight < 0]
+    wrong = follow(net, "11", "")
+    assert wrong.right == wrong.of  # the rule does not apply: there is no 0
+    assert follow(net, "110", "").right == 3
+
+
+@pytest.mark.usefixtures("bench")
+def test_a_stack_machine_needs_exactly_one_rule_for_all_that_it_sees():
+    from papers.stack_machine import Machine
+
+    keep = ("keep", "keep")
+    with pytest.raises(ValueError, match=r"0 rules apply in state 'a' with the tops \('0', '0'\)"):
+        Machine(("a", ("1", "*"), "a", keep), ("a", ("", "*"), "b", keep))
+    with pytest.raises(ValueError, match=r"2 rules apply in state 'a' with the tops \('0', '1'\)"):
+        Machine(("a", ("*", "*"), "a", keep), ("a", ("*", "1"), "b", keep))

@@ -104,9 +104,9 @@ def test_threads():
 
 
 @pytest.mark.usefixtures("machine")
-@pytest.mark.parametrize("n", [0, -1])
+@pytest.mark.parametrize("n", [0, -1, 1025, 10**20])
 def test_too_few_threads(n):
-    with pytest.raises(ValueError, match=f"set_num_threads: n must be at least 1, got {n}"):
+    with pytest.raises(ValueError, match=f"set_num_threads: n must be from 1 to 1024, got {n}"):
         config.set_num_threads(n)
 
 

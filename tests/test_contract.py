@@ -61,7 +61,7 @@ compiled = pytest.mark.skipif(
 
 
 def test_the_stub_has_kernels():
-    assert len(KERNELS) == 32
+    assert len(KERNELS) == 39
     assert "set_num_threads" in MACHINE
 
 
@@ -99,6 +99,7 @@ _LABELS = np.array([0, 4, 2])
 _STATE = {"x": _f(2, 5), "h": _f(2, 3), "c": _f(2, 3), "w_ih": _f(12, 5), "w_hh": _f(12, 3)}
 _RNN = {"x": _f(2, 5), "h": _f(2, 3), "w_ih": _f(3, 5), "w_hh": _f(3, 3)}
 _PACKED = np.array([3, 0, 1, 4, 2]), np.array([0, 2, 4, 5])  # source, offset
+_BLOCKS = (2, True, "gate", True, "1997", "tanh")
 _ADAM = (0.1, 0.9, 0.99, 1e-8, 0.1, True, 1)
 
 CALLS = {
@@ -127,6 +128,20 @@ CALLS = {
         *(_f(2, 3), _f(6, 3), _f(6, 3)),
         *(_f(6, 3), _f(5, 16), _f(5, 3), _f(5, 12)),
     ],
+    "recurrent_step": ["lstm", 2, _f(5, 12), _f(4, 4, 64), _f(2, 2, 3), 7],
+    "embedding": [np.array([1, 0, 1]), _f(4, 5)],
+    "embedding_backward": [_f(3, 5), np.array([1, 0, 1]), _f(4, 5)],
+    "memory_blocks": [
+        _BLOCKS,
+        _f(6, 5),
+        *_PACKED,
+        *(_f(2, 10), _f(2, 4), _f(10, 5), _f(10, 10), _f(10), _f(3, 4)),
+    ],
+    "memory_blocks_backward": [
+        *(_BLOCKS, False, _f(6, 4), _f(2, 10), _f(2, 4), None),
+        *_PACKED,
+        *(_f(2, 4), _f(10, 5), _f(10, 10), _f(3, 4), _f(5, 16), _f(5, 10), _f(5, 4)),
+    ],
     "relu": [_f(7)],
     "relu_backward": [_f(7), _f(7)],
     "sigmoid": [_f(7)],
@@ -142,8 +157,10 @@ CALLS = {
     "mean_squared_error": [_f(3, 5), _f(3, 5)],
     "mean_squared_error_backward": [1.0, _f(3, 5), _f(3, 5)],
     "topk": [_f(3, 5), 2],
+    "draw": [_f(3, 5), 0.7, np.array([0.0, 0.4, 0.99], np.float32)],
     "sgd_step": [_f(7), _f(7), _f(7), 0.1, 0.9, True, 0.1],
     "adam_step": [_f(7), _f(7), _f(7), np.abs(_f(7)), *_ADAM],
+    "rms_step": [_f(7), _f(7), np.abs(_f(7)), 0.1, 0.9, 0.1, 1e-8],
 }
 
 
@@ -193,6 +210,7 @@ _WRONG = {
 
 
 _OPTIONAL = {("gemm", 2), ("conv2d", 2), ("sequence", 9), ("sequence_backward", 11)}
+_OPTIONAL |= {("memory_blocks", 9), ("memory_blocks_backward", 11)}
 
 
 @compiled
@@ -277,6 +295,13 @@ def test_core_refuses_what_kernels_could_not_survive():
         core.softmax_cross_entropy(_f(3, 5), np.array([0, 5, 2]))
     with pytest.raises(ValueError, match="label"):
         core.softmax_cross_entropy_backward(_f(3), _f(3, 5), np.array([0, -1, 2]))
+    with pytest.raises(ValueError, match="token"):
+        core.embedding(np.array([0, 4]), _f(4, 5))
+    with pytest.raises(ValueError, match="token"):
+        core.embedding_backward(_f(2, 5), np.array([-1, 0]), _f(4, 5))
+    for token in (-1, 5):
+        with pytest.raises(ValueError, match="token"):
+            core.recurrent_step("lstm", token, *CALLS["recurrent_step"][2:])
     with pytest.raises(ValueError, match="algorithm"):
         core.conv2d(*CALLS["conv2d"], "fft")
     read_only = _f(7)

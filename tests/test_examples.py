@@ -1,6 +1,7 @@
 """Every example runs from anywhere, without data or network, and writes its pictures."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,9 +12,28 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 PICTURES = {
     "char_rnn": ["char_rnn_loss.png"],
     "conv_by_hand": ["conv_5x5.png", "conv_5x5x3.png"],
+    "encoder_decoder": ["encoder_decoder.png"],
     "first_autoencoder": ["autoencoder_filters.png", "autoencoder_reconstructions.png"],
+    "gradient_lags": ["gradient_lags.png"],
+    "interpretable_units": ["unit_gates.png", "unit_quotes.png"],
     "lstm_cell_step": ["lstm_memory.png"],
+    "many_to_many": ["many_to_many.png"],
+    "many_to_one": ["many_to_one.png"],
+    "one_to_many": ["one_to_many.png"],
+    "one_to_one": ["one_to_one.png"],
+    "rnn_diagrams": ["lstm_unrolled.png", "rnn_types.png", "rnn_unrolled.png"],
     "train_lenet_mnist": ["lenet5.safetensors", "lenet_curves.png", "lenet_mistakes.png"],
+}
+# What they print that they have learned, in percent and in this order: each number within its bounds, which a
+# network that does not learn, or looks where it must not, does not reach.
+LEARNED = {
+    "encoder_decoder": [(95, 100)],
+    "interpretable_units": [(50, 100), (0, 40), (50, 100), (0, 40)],  # quotes, before training; brackets, too
+    "lstm_cell_step": [(90, 100)],
+    "many_to_many": [(97, 100), (30, 37), (97, 100), (99, 100)],  # one way: depth, next symbol; both ways
+    "many_to_one": [(97, 100), (50, 75)],  # and by counting words
+    "one_to_many": [(100, 100), (0, 50)],  # and by the note before
+    "one_to_one": [(98, 100)],
 }
 
 
@@ -37,5 +57,8 @@ def test_example(tmp_path, name):
     )
     assert done.returncode == 0, done.stderr
     assert sorted(path.name for path in (tmp_path / "figures").iterdir()) == PICTURES[name]
+    found = re.findall(r"(\d+\.\d)%", done.stdout)
+    for percent, (least, most) in zip(map(float, found), LEARNED.get(name, []), strict=name in LEARNED):
+        assert least <= percent <= most, done.stdout
     if name in ("first_autoencoder", "train_lenet_mnist"):
         assert "taking the 1,797 shipped digits instead" in done.stderr

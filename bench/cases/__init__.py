@@ -7,7 +7,20 @@ from typing import Any
 
 import numpy as np
 
-from cases import activations, conv, gemm, losses, optim, pool, recurrent, sequence, topk
+from cases import (
+    activations,
+    conv,
+    embedding,
+    gemm,
+    losses,
+    memory_blocks,
+    optim,
+    pool,
+    recurrent,
+    recurrent_step,
+    sequence,
+    topk,
+)
 from cases.case import Case
 
 SHAPES = Path(__file__).parents[1] / "shapes"
@@ -22,6 +35,9 @@ BUILDERS: dict[str, Callable[..., Case]] = {
     "lstm": sequence.lstm,
     "gru": sequence.gru,
     "rnn": sequence.rnn,
+    "recurrent_step": recurrent_step.recurrent_step,
+    "embedding": embedding.embedding,
+    "memory_blocks": memory_blocks.memory_blocks,
     "relu": activations.relu,
     "sigmoid": activations.sigmoid,
     "tanh": activations.tanh,
@@ -32,6 +48,7 @@ BUILDERS: dict[str, Callable[..., Case]] = {
     "topk": topk.topk,
     "sgd_step": optim.sgd_step,
     "adam_step": optim.adam_step,
+    "rms_step": optim.rms_step,
 }
 
 

@@ -40,3 +40,16 @@ def adam_step(rng: np.random.Generator, *, n: int) -> Case:
     return Case(
         "adam_step", f"{n:,}", a, (Pass("step", step, ("p", "m", "v"), (p, m, v), 0, 7.0 * nbytes(a.p)),)
     )
+
+
+def rms_step(rng: np.random.Generator, *, n: int) -> Case:
+    # v starts well above 0, or the quotient g/sqrt(v) would have no bound.
+    a = SimpleNamespace(p=normal(rng, n), g=normal(rng, n), v=rng.uniform(1, 2, n).astype(np.float32))
+
+    def step(a):
+        ops.rms_step(a.p, a.g, a.v, _LR, 0.95, 0.05, 1e-8)
+        return a.p, a.v
+
+    v = 4 * EPS * (top(a.g, a.g) + top(a.v))
+    p = 4 * EPS * top(a.p) + _LR * top(a.g) * (v + 8 * EPS)  # the root is at least 0.97
+    return Case("rms_step", f"{n:,}", a, (Pass("step", step, ("p", "v"), (p, v), 0, 5.0 * nbytes(a.p)),))

@@ -1,1 +1,9 @@
-"""Published results beside ours: one module a paper, each with a TITLE and a function `run`."""
+"""`python bench papers`: published results beside ours; one module a paper, of the shape that `row` fixes."""
+
+NAMES = (
+    "bengio1994",
+    "hochreiter1997",
+    "gers2000",
+    "siegelmann1995",
+    "karpathy2015",
+)

@@ -14,7 +14,7 @@ class Row(NamedTuple):
     experiment: str
     published: str
     ours: str
-    met: bool | None  # None: the paper sets no criterion
+    met: bool | None  # None: the paper sets no criterion, or a quick run is too short for it
 
 
 class Effort(NamedTuple):

@@ -153,6 +153,10 @@ def _cross_entropy(t: dict[str, Tensor], options: dict[str, Any]) -> Built:
     return lambda: F.cross_entropy(x, labels, reduction="none"), [x], [t["dy"]], ("y", "dx")
 
 
+def _embedding(t: dict[str, Tensor], options: dict[str, Any]) -> Built:
+    return lambda: F.embedding(t["tokens"], t["w"]), [t["w"]], [t["dy"]], ("y", "dw")
+
+
 def _topk(t: dict[str, Tensor], options: dict[str, Any]) -> Built:
     return lambda: tuple(torch.topk(t["x"], options["k"])), [], [], ("values", "indices")
 
@@ -166,6 +170,7 @@ _OPS: dict[str, Callable[..., Built]] = {
     "lstm": _sequence(torch._VF.lstm, 4),
     "gru": _sequence(torch._VF.gru, 3),
     "rnn": _sequence(torch._VF.rnn_tanh, 1),
+    "embedding": _embedding,
     "relu": _elementwise(F.relu),
     "sigmoid": _elementwise(torch.sigmoid),
     "tanh": _elementwise(torch.tanh),

@@ -34,6 +34,20 @@ void adam_step(const py::array& p, const py::array& g, const py::array& m, const
   });
 }
 
+void rms_step(const py::array& p, const py::array& g, const py::array& v, double lr, double keep, double add,
+              double eps) {
+  const char* op = "rms_step";
+  by_dtype(op, "p", p, [&](auto type) {
+    using T = typename decltype(type)::type;
+    T* ps = in_place<T>(op, "p", p, {-1});
+    const Index n = p.shape(0);
+    const T* gs = input<T>(op, "g", g, {n});
+    T* vs = in_place<T>(op, "v", v, {n});
+    py::gil_scoped_release release;
+    kernels<T>().rms_step(n, ps, gs, vs, lr, keep, add, eps);
+  });
+}
+
 }  // namespace
 
 void bind_optim(py::module_& m) {
@@ -42,6 +56,7 @@ void bind_optim(py::module_& m) {
         arg("weight_decay"));
   m.def("adam_step", &adam_step, arg("p"), arg("g"), arg("m"), arg("v"), arg("lr"), arg("beta1"), arg("beta2"),
         arg("eps"), arg("weight_decay"), arg("decoupled"), arg("step"));
+  m.def("rms_step", &rms_step, arg("p"), arg("g"), arg("v"), arg("lr"), arg("keep"), arg("add"), arg("eps"));
 }
 
 }  // namespace lamina

@@ -1,7 +1,6 @@
 #include "bindings/checks.h"
 
 namespace lamina {
-namespace {
 
 Cell cell_named(const char* op, const std::string& name) {
   if (name == "rnn_tanh") return Cell::rnn_tanh;
@@ -14,8 +13,6 @@ Cell cell_named(const char* op, const std::string& name) {
              ": expected rnn_tanh, rnn_relu, rnn_satlin, gru, gru_before or lstm");
 }
 
-// offset (steps + 1,) must rise from 0 to the number of packed rows, by less and less, at most N at a time; source must
-// name that many different rows of x.
 SequenceShape sequence_shape(const char* op, const py::array& x, Index D, const py::array& source,
                              const py::array& offset, const py::array& h0) {
   require_rank(op, "h0", h0, 2, "(N, H)");
@@ -43,13 +40,6 @@ SequenceShape sequence_shape(const char* op, const py::array& x, Index D, const 
   return s;
 }
 
-const std::int64_t* tokens_below(const char* op, const py::array& x, Index D) {
-  const auto* found = input<std::int64_t>(op, "x", x, {-1});
-  for (Index i = 0; i < x.shape(0); ++i)
-    if (found[i] < 0 || found[i] >= D) fail_value(std::string(op) + ": a token is out of range");
-  return found;
-}
-
 constexpr bool has_kept(Cell cell) { return cell >= Cell::gru; }  // c or m
 
 template <class T>
@@ -62,6 +52,8 @@ void set_masks(const char* op, const SequenceShape& s, const std::optional<py::a
   q.zone_h = optional_input<T>(op, "zone_h", zone_h, {s.R, s.H});
   q.zone_c = optional_input<T>(op, "zone_c", zone_c, {s.R, s.H});
 }
+
+namespace {
 
 py::tuple sequence(const std::string& name, const py::array& x, const py::array& source, const py::array& offset,
                    const py::array& h0, const std::optional<py::array>& c0, const py::array& w_ih,
@@ -80,7 +72,7 @@ py::tuple sequence(const std::string& name, const py::array& x, const py::array&
     py::array y = allocate<T>({s.R, s.H}), gates = allocate<T>({P, G * s.H}),
               xh = allocate<T>({P, padded_row((tokens ? 0 : s.D) + s.H + 1, sizeof(T))});
     Sequence<T> q{.x = tokens ? nullptr : input<T>(op, "x", x, {s.R, s.D}),
-                  .tokens = tokens ? tokens_below(op, x, s.D) : nullptr,
+                  .tokens = tokens ? tokens_below(op, "x", x, s.D) : nullptr,
                   .h0 = input<T>(op, "h0", h0, {s.N, s.H}),
                   .c0 = optional_input<T>(op, "c0", c0, {s.N, s.H}),
                   .w_ih = input<T>(op, "w_ih", w_ih, {G * s.H, s.D}),
@@ -132,7 +124,7 @@ py::tuple sequence_backward(const std::string& name, const py::array& dy, const 
     const auto made = [](const T* saved) { return const_cast<T*>(saved); };  // read alone on the way back
     const T* more = optional_input<T>(op, "kept", kept, {P, s.H});
     Sequence<T> q{.x = nullptr,
-                  .tokens = tokens ? tokens_below(op, *tokens, s.D) : nullptr,
+                  .tokens = tokens ? tokens_below(op, "tokens", *tokens, s.D) : nullptr,
                   .h0 = input<T>(op, "h0", h0, state),
                   .c0 = optional_input<T>(op, "c0", c0, state),
                   .w_ih = input<T>(op, "w_ih", w_ih, from_x),

@@ -40,6 +40,13 @@ py::array checked(const char* op, const char* name, const py::array& array, cons
   return array;
 }
 
+const std::int64_t* tokens_below(const char* op, const char* name, const py::array& tokens, Index below) {
+  const auto* found = input<std::int64_t>(op, name, tokens, {-1});
+  for (Index i = 0; i < tokens.shape(0); ++i)
+    if (found[i] < 0 || found[i] >= below) fail_value(std::string(op) + ": a token is out of range");
+  return found;
+}
+
 Index size_of(const Shape& shape) {
   Index size = 1;
   for (const Index n : shape) {

@@ -43,6 +43,10 @@ T* in_place(const char* op, const char* name, const py::array& array, const Shap
   return static_cast<T*>(const_cast<void*>(array.data()));
 }
 
+// Whole numbers (P,), each in 0..below-1.
+const std::int64_t* tokens_below(const char* op, const char* name, const py::array& tokens, Index below);
+Cell cell_named(const char* op, const std::string& name);
+
 // A new array in memory of the cache.
 py::array allocate(const py::dtype& dtype, const Shape& shape);
 template <class T>
@@ -74,14 +78,23 @@ auto by_dtype(const char* op, const char* name, const py::array& array, F&& f) {
             py::str(array.dtype()).cast<std::string>());
 }
 
+// Rows packed by time (bind_sequence.cpp): offset (steps + 1,) must rise from 0 to the number of packed rows, by less
+// and less, at most N of h0 (N,H) at a time; source must name that many different rows of x.
+SequenceShape sequence_shape(const char* op, const py::array& x, Index D, const py::array& source,
+                             const py::array& offset, const py::array& h0);
+
 void bind_gemm(py::module_& m);
 void bind_conv(py::module_& m);
 void bind_pool(py::module_& m);
 void bind_recurrent(py::module_& m);
 void bind_sequence(py::module_& m);
+void bind_recurrent_step(py::module_& m);
+void bind_embedding(py::module_& m);
+void bind_memory_blocks(py::module_& m);
 void bind_activations(py::module_& m);
 void bind_losses(py::module_& m);
 void bind_topk(py::module_& m);
+void bind_draw(py::module_& m);
 void bind_optim(py::module_& m);
 void bind_machine(py::module_& m);
 

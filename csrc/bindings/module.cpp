@@ -8,9 +8,13 @@ PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
   bind_pool(m);
   bind_recurrent(m);
   bind_sequence(m);
+  bind_recurrent_step(m);
+  bind_embedding(m);
+  bind_memory_blocks(m);
   bind_activations(m);
   bind_losses(m);
   bind_topk(m);
+  bind_draw(m);
   bind_optim(m);
   bind_machine(m);
 }

@@ -4,6 +4,7 @@
 
 #include <bit>
 #include <cstdint>
+#include <cstdio>
 #include <cstdlib>
 #include <mutex>
 #include <new>
@@ -47,6 +48,17 @@ void* system_allocate(std::size_t bytes) {
   return block;
 }
 
+class OutOfMemory final : public std::bad_alloc {
+ public:
+  explicit OutOfMemory(std::size_t bytes) noexcept {
+    std::snprintf(text_, sizeof text_, "lamina: the system has no block of %zu bytes", bytes);
+  }
+  const char* what() const noexcept override { return text_; }
+
+ private:
+  char text_[80];
+};
+
 }  // namespace
 
 void* cache_allocate(std::size_t bytes) {
@@ -54,7 +66,7 @@ void* cache_allocate(std::size_t bytes) {
 #ifdef __SANITIZE_ADDRESS__
   const std::size_t size = bytes;
 #else
-  if (bytes > SIZE_MAX / 2) throw std::bad_alloc();
+  if (bytes > SIZE_MAX / 2) throw OutOfMemory(bytes);
   const std::size_t size = round_up(bytes);
 #endif
   Cache& c = cache();
@@ -73,7 +85,7 @@ void* cache_allocate(std::size_t bytes) {
 #else
     block = system_allocate(size);
 #endif
-    if (!block) throw std::bad_alloc();
+    if (!block) throw OutOfMemory(size);
     c.sizes[block] = size;
   }
   c.stats.in_use += size;

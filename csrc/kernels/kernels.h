@@ -42,6 +42,41 @@ struct SequenceGradient {
   T *dx, *dh0, *dc0, *dw_ih, *dw_hh, *db;
 };
 
+// One step of one sequence through `layers` recurrent layers of H units and a dense layer of O.
+constexpr Index kStepPanel = 64;
+struct StepShape {
+  Index layers, H, O;
+};
+
+// Memory blocks: B blocks of S cells, whose gates may be absent.
+enum class Squash { tanh, logistic, identity, symmetric };  // symmetric: the sigmoid about zero, of 1997
+enum class Forget { none, gate, coupled };
+struct BlockKind {
+  Index blocks, cells, M;  // M: activations that go back into the next step
+  bool input_gate, output_gate;
+  Forget forget;
+  Squash input, state;
+  bool truncated;  // read on the way back
+  Index input_rows() const { return input_gate ? blocks : 0; }
+  Index forget_rows() const { return forget == Forget::gate ? blocks : 0; }
+  Index output_rows() const { return output_gate ? blocks : 0; }
+  Index gate_rows() const { return input_rows() + forget_rows() + output_rows(); }
+  Index rows() const { return gate_rows() + blocks * cells; }
+  Index gates() const { return Index{input_gate} + (forget == Forget::gate) + output_gate; }
+};
+template <class T>
+struct BlockSequence {
+  const T* x;                  // null where there are tokens
+  const std::int64_t* tokens;  // as in Sequence
+  const T *u0, *c0, *w_ih, *w_hh, *b, *peepholes;
+  T *y, *u_last, *c_last, *xu, *gates, *c;  // made forward; xu, gates and c read backward
+};
+template <class T>
+struct BlockGradient {
+  const T *dy, *du_last, *dc_last;
+  T *dx, *du0, *dc0, *dw_ih, *dw_hh, *db, *dpeepholes;
+};
+
 template <class T>
 struct Kernels {
   using Matrix = MatrixView<T>;
@@ -71,6 +106,13 @@ struct Kernels {
   void (*sequence)(Cell, const SequenceShape&, const Sequence<T>&);
   void (*sequence_backward)(Cell, const SequenceShape&, const Sequence<T>&, const SequenceGradient<T>&);
 
+  void (*embedding)(Index P, Index D, const std::int64_t* tokens, const T* w, T* y);
+  void (*embedding_backward)(Index P, Index V, Index D, const std::int64_t* tokens, const T* dy, T* dw);
+  void (*recurrent_step)(Cell, const StepShape&, const T* x, const T* panels, const T* state, T* next, T* logits);
+  void (*memory_blocks)(const BlockKind&, const SequenceShape&, const BlockSequence<T>&);
+  void (*memory_blocks_backward)(const BlockKind&, const SequenceShape&, const BlockSequence<T>&,
+                                 const BlockGradient<T>&);
+
   void (*relu)(Index n, const T* x, T* y);
   void (*relu_backward)(Index n, const T* dy, const T* y, T* dx);
   void (*sigmoid)(Index n, const T* x, T* y);
@@ -91,6 +133,7 @@ struct Kernels {
   void (*sgd_step)(Index n, T* p, const T* g, T* v, double lr, double momentum, bool nesterov, double decay);
   void (*adam_step)(Index n, T* p, const T* g, T* m, T* v, double lr, double beta1, double beta2, double eps,
                     double decay, bool decoupled, Index step);
+  void (*rms_step)(Index n, T* p, const T* g, T* v, double lr, double keep, double add, double eps);
 
   double (*multiply_adds)(Index rounds, T* sink);
   T (*sum_memory)(Index n, const T* x);
@@ -107,5 +150,8 @@ extern const KernelTable kernels_baseline, kernels_avx2, kernels_avx512, kernels
 // No SIMD in it, so one for all: the k greatest of each row of x (M,N), falling; ties to the lowest index; NaN first.
 template <class T>
 void topk(Index M, Index N, Index k, const T* x, T* values, std::int64_t* indices);
+// Nor in this: an index of each row of x (M,V), drawn with the probabilities softmax(x / temperature) by u (M).
+template <class T>
+void draw(Index M, Index V, const T* x, double temperature, const T* u, std::int64_t* indices);
 
 }  // namespace lamina

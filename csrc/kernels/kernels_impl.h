@@ -6,12 +6,15 @@
 //
 #include "kernels/conv2d.h"
 #include "kernels/elementwise.h"
+#include "kernels/embedding.h"
 #include "kernels/gemm.h"
+#include "kernels/memory_blocks.h"
 #include "kernels/mse.h"
 #include "kernels/optim.h"
 #include "kernels/peak.h"
 #include "kernels/pool2d.h"
 #include "kernels/recurrent.h"
+#include "kernels/recurrent_step.h"
 #include "kernels/sequence.h"
 #include "kernels/softmax.h"
 
@@ -38,6 +41,11 @@ constexpr Kernels<T> make_kernels() {
       .rnn_cell_backward = &lamina::rnn_cell_backward<T>,
       .sequence = &lamina::sequence<T>,
       .sequence_backward = &lamina::sequence_backward<T>,
+      .embedding = &lamina::embedding<T>,
+      .embedding_backward = &lamina::embedding_backward<T>,
+      .recurrent_step = &lamina::recurrent_step<T>,
+      .memory_blocks = &lamina::memory_blocks<T>,
+      .memory_blocks_backward = &lamina::memory_blocks_backward<T>,
       .relu = &lamina::relu<T>,
       .relu_backward = &lamina::relu_backward<T>,
       .sigmoid = &lamina::sigmoid<T>,
@@ -54,6 +62,7 @@ constexpr Kernels<T> make_kernels() {
       .mean_squared_error_backward = &lamina::mean_squared_error_backward<T>,
       .sgd_step = &lamina::sgd_step<T>,
       .adam_step = &lamina::adam_step<T>,
+      .rms_step = &lamina::rms_step<T>,
       .multiply_adds = &lamina::multiply_adds<T>,
       .sum_memory = &lamina::sum_memory<T>,
   };

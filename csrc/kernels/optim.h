@@ -4,6 +4,7 @@
 //   Adam:  m = b1 m + (1-b1) g';  v = b2 v + (1-b2) g'^2;  p -= lr m^ / (sqrt(v^) + eps),  m^ = m / (1-b1^t), v^ = v /
 //   (1-b2^t)
 //          (Kingma & Ba 2015); decoupled decay (Loshchilov & Hutter 2019): g' = g and p *= 1 - lr decay first.
+//   RMS:   v = keep v + add g^2;  p -= lr g / (sqrt(v) + eps);  RMSprop: add = 1 - keep, Adagrad: keep = add = 1
 #pragma once
 #include "kernels/elementwise.h"
 
@@ -65,6 +66,20 @@ void adam_step(Index n, T* p, const T* g, T* m, T* v, double lr, double beta1, d
       store_some(m + i, mean, lanes);
       store_some(v + i, square, lanes);
       store_some(p + i, keep * old - rate * mean / (vsqrt<T>(square) * root + e), lanes);
+    });
+  });
+}
+
+template <class T>
+void rms_step(Index n, T* p, const T* g, T* v, double lr, double keep, double add, double eps) {
+  const Vec<T> k = splat(static_cast<T>(keep)), a = splat(static_cast<T>(add));
+  const Vec<T> rate = splat(static_cast<T>(lr)), e = splat(static_cast<T>(eps));
+  parallel_blocks(n, kElements, 5 * kByte * sizeof(T), [&](Index begin, Index end) {
+    for_vectors<T>(begin, end, [&](Index i, int lanes) LAMINA_STEP {
+      const Vec<T> grad = load_some(g + i, lanes);
+      const Vec<T> square = k * load_some(v + i, lanes) + a * (grad * grad);
+      store_some(v + i, square, lanes);
+      store_some(p + i, load_some(p + i, lanes) - rate * grad / (vsqrt<T>(square) + e), lanes);
     });
   });
 }

@@ -19,6 +19,7 @@
 // steps without ever waiting for another, and an element's sum is one chain over k whichever rows are beside it, so
 // bits do not depend on the number of threads. After the way back, the gradients of the weights are one product.
 #pragma once
+#include "kernels/embedding.h"
 #include "kernels/gemm.h"
 #include "kernels/kernels.h"
 #include "kernels/reduce.h"
@@ -137,21 +138,9 @@ void token_table(Index n, Index D, const T* w_ih, const T* b, T* table) {
 // dw_ih from da (P, ld): column v is the sum of the rows with token v, in their order.
 template <class T>
 void token_gradient(const SequenceShape& s, const std::int64_t* tokens, Index n, const T* da, Index ld, T* dw_ih) {
-  const Index P = s.total(), D = s.D;
-  Buffer order_buffer(sizeof(Index) * static_cast<std::size_t>(P + D + 1)),
-      sums(sizeof(T) * static_cast<std::size_t>(D * n));
-  Index *const order = order_buffer.as<Index>(), *const end = order + P;  // packed rows by token; where each begins
-  for (Index v = 0; v <= D; ++v) end[v] = 0;
-  for (Index p = 0; p < P; ++p) ++end[tokens[s.source[p]] + 1];
-  for (Index v = 0; v < D; ++v) end[v + 1] += end[v];
-  for (Index p = 0; p < P; ++p) order[end[tokens[s.source[p]]]++] = p;  // leaves end[v] where v's rows end
-  parallel_for(D, kByte * sizeof(T) * static_cast<double>(P * n) / static_cast<double>(greatest(1, D)), [&](Index v) {
-    for_vectors<T>(0, n, [&](Index j, int lanes) LAMINA_STEP {
-      Vec<T> sum = splat(T(0));
-      for (Index i = v == 0 ? 0 : end[v - 1]; i < end[v]; ++i) sum += load_some(da + order[i] * ld + j, lanes);
-      store_some(sums.as<T>() + v * n + j, sum, lanes);
-    });
-  });
+  const Index D = s.D;
+  Buffer sums(sizeof(T) * static_cast<std::size_t>(D * n));
+  sum_by_token(s.total(), D, n, [&](Index p) { return tokens[s.source[p]]; }, da, ld, sums.as<T>());
   parallel_for(n, kByte * 2 * sizeof(T) * static_cast<double>(D), [&](Index j) {
     for (Index v = 0; v < D; ++v) dw_ih[j * D + v] = sums.as<T>()[v * n + j];
   });

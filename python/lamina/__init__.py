@@ -39,8 +39,9 @@ from lamina.functions import (
 )
 
 if TYPE_CHECKING:
-    from lamina import datasets, io, models, testing, text, train, viz
+    from lamina import datasets, io, models, probe, pytorch, testing, text, train, viz
     from lamina.io import load, save
+    from lamina.pytorch import from_torch_state_dict
     from lamina.text import generate
     from lamina.train.evaluate import evaluate
     from lamina.train.fit import fit
@@ -51,12 +52,15 @@ _LAZY = {
     "datasets": "lamina.datasets",
     "io": "lamina.io",
     "models": "lamina.models",
+    "probe": "lamina.probe",
+    "pytorch": "lamina.pytorch",
     "testing": "lamina.testing",
     "text": "lamina.text",
     "train": "lamina.train",
     "viz": "lamina.viz",
     "evaluate": "lamina.train:evaluate",
     "fit": "lamina.train:fit",
+    "from_torch_state_dict": "lamina.pytorch:from_torch_state_dict",
     "generate": "lamina.text:generate",
     "load": "lamina.io:load",
     "save": "lamina.io:save",
@@ -86,6 +90,7 @@ __all__ = [
     "evaluate",
     "exp",
     "fit",
+    "from_torch_state_dict",
     "generate",
     "get_num_threads",
     "init",
@@ -102,6 +107,8 @@ __all__ = [
     "ops",
     "optim",
     "power",
+    "probe",
+    "pytorch",
     "relu",
     "save",
     "set_num_threads",

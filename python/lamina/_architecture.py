@@ -14,9 +14,14 @@ import numpy as np
 
 from lamina import nn
 from lamina.nn import Module
+from lamina.nn._arguments import argument
 
 _MAX_DEPTH = 32
 _SMALL = 1 << 16  # integers up to here are harmless, whatever they mean
+
+
+class OwnClass(ValueError):
+    """A layer's class is not of `lamina.nn`: only its owner can build it."""
 
 
 def describe(module: Module) -> dict[str, Any]:
@@ -42,22 +47,11 @@ def _describe(module: Module, seen: dict[int, int], depth: int) -> dict[str, Any
         if parameter.kind is inspect.Parameter.VAR_POSITIONAL:
             described["modules"] = [_describe(child, seen, depth + 1) for child in module.children()]
         elif name != "rng":  # it has served for the initial weights; dropout falls back on the library's
-            value = _argument(module, name, parameter)
+            value = argument(module, name, parameter)
             encoded = _encode(value, f"{cls.__name__}: {name}", seen, depth)
             described.setdefault("config", {})[name] = encoded
     seen[id(module)] = len(seen)
     return described
-
-
-def _argument(module: Module, name: str, parameter: inspect.Parameter) -> Any:
-    """The value that the constructor got: layers keep each argument under its name.
-
-    `bias=True` is the exception: under that name stands the parameter itself, or None.
-    """
-    value = getattr(module, name)
-    if isinstance(parameter.default, bool) and not isinstance(value, bool):
-        return value is not None
-    return value
 
 
 def _encode(value: Any, what: str, seen: dict[int, int], depth: int) -> Any:
@@ -118,7 +112,7 @@ class _Builder:
         if not isinstance(description, dict):
             raise ValueError(f"a layer is described by {type(description).__name__}, expected an object")
         if "custom" in description:
-            raise ValueError(
+            raise OwnClass(
                 f"the model has a layer of the class {str(description['custom'])[:200]}, which is not "
                 "lamina's: build the model yourself and use model.load_state_dict(lm.io.load_weights(path))"
             )
@@ -146,7 +140,7 @@ class _Builder:
                 f"{cls.__name__} cannot be built from {str(arguments)[:200]}: {error}"
             ) from error
         if getattr(module, "rng", None) is self.blank:
-            module.rng = None  # type: ignore[attr-defined]
+            module.rng = None
         return module
 
     def _repeat(self, index: Any) -> Module:

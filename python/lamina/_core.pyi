@@ -160,6 +160,63 @@ def sequence_backward(
     """dy (R,H); dh_last, dc_last (N,H), of the states after the last steps
     -> dx (of tokens None), dh0, dc0, dw_ih, dw_hh, db."""
 
+# recurrent step ---------------------------------------------------------------------------------------
+def recurrent_step(
+    cell: str, token: int, table: _Array, panels: _Array, state: _Array, outputs: int
+) -> tuple[_Array, _Array]:
+    """One step of one sequence through `layers` recurrent layers and a dense one: table (V,GH), whose row
+    `token` is x's part of the first pre-activations; panels (M,H+1,64) of the affine maps of h of layer 0, of
+    x and h of each further layer (GH columns each) and of the dense layer (outputs), each from a panel on,
+    the bias in row 0 of a panel; state (layers,1,H), of an LSTM (layers,2,H) with h and c
+    -> logits (outputs,), the next state."""
+
+# embedding --------------------------------------------------------------------------------------------
+def embedding(tokens: _Indices, w: _Array) -> _Array:
+    """tokens (P,), each in 0..V-1, w (V,D) -> y (P,D)."""
+
+def embedding_backward(dy: _Array, tokens: _Indices, w: _Array) -> _Array:
+    """dy (P,D) -> dw (V,D); of w the shape alone."""
+
+# memory blocks (sequences as above; options: cells per block, input gate, forget "none" | "gate" | "coupled",
+# output gate, squash of the input and of the state "tanh" | "logistic" | "identity" | "1997") ------------
+_Options = tuple[int, bool, str, bool, str, str]
+
+def memory_blocks(
+    options: _Options,
+    x: _Array | _Indices,
+    source: _Indices,
+    offset: _Indices,
+    u0: _Array,
+    c0: _Array,
+    w_ih: _Array,
+    w_hh: _Array,
+    b: _Array,
+    peepholes: _Array | None,
+) -> tuple[_Array, _Array, _Array, _Array, _Array, _Array]:
+    """u0 (N,M), M = 0, H or H + gates; c0 (N,H), w_ih (rows,D), w_hh (rows,M), b (rows,) in rows i f g o
+    without absent gates, peepholes (gates,H) -> y (R,H), 0 where no step is; u (N,M) and c (N,H) after the
+    last steps; for backward [x|u before] (P,K), padded as in sequence, activated gates (P,rows), c (P,H)."""
+
+def memory_blocks_backward(
+    options: _Options,
+    truncated: bool,
+    dy: _Array,
+    du_last: _Array,
+    dc_last: _Array,
+    tokens: _Indices | None,
+    source: _Indices,
+    offset: _Indices,
+    c0: _Array,
+    w_ih: _Array,
+    w_hh: _Array,
+    peepholes: _Array | None,
+    xu: _Array,
+    gates: _Array,
+    c: _Array,
+) -> tuple[_Array | None, _Array, _Array, _Array, _Array, _Array, _Array | None]:
+    """dy (R,H), du_last (N,M), dc_last (N,H) -> dx (of tokens None), du0, dc0, dw_ih, dw_hh, db (rows,),
+    dpeepholes (of none None). Truncated: errors at a gate or a peephole go no further back."""
+
 # activations (any shape) ------------------------------------------------------------------------------
 def relu(x: _Array) -> _Array:
     """max(x, 0); NaN stays NaN."""
@@ -195,6 +252,12 @@ def mean_squared_error(x: _Array, target: _Array) -> _Array:
 
 def mean_squared_error_backward(dloss: float, x: _Array, target: _Array) -> _Array: ...
 
+# draw -------------------------------------------------------------------------------------------------
+def draw(x: _Array, temperature: float, u: _Array) -> npt.NDArray[np.int64]:
+    """An index (M,) of each row of x (M,V) by u (M,) in [0,1): the first whose cumulative share of
+    softmax(x / temperature) exceeds it; at 0 that of the first greatest; -1 for a row with NaN or without a
+    finite greatest element."""
+
 # topk -------------------------------------------------------------------------------------------------
 def topk(x: _Array, k: int) -> tuple[_Array, npt.NDArray[np.int64]]:
     """The k greatest of each row of x (M,N), in falling order -> values (M,k), indices (M,k).
@@ -221,6 +284,9 @@ def adam_step(
     step: int,
 ) -> None:
     """Adam (Kingma & Ba 2015, algorithm 1), decoupled: AdamW (Loshchilov & Hutter 2019); step starts at 1."""
+
+def rms_step(p: _Array, g: _Array, v: _Array, lr: float, keep: float, add: float, eps: float) -> None:
+    """v = keep v + add g^2; p -= lr g / (sqrt(v) + eps)."""
 
 # the machine (compiled backend only) ------------------------------------------------------------------
 def available_isas() -> Sequence[str]: ...

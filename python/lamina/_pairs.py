@@ -362,6 +362,10 @@ def extreme(a: Array, axis: Axis, keepdims: bool, arg: Callable[..., Any]) -> tu
     rest = tuple(i for i in range(a.ndim) if i not in axes)
     order = (*rest, *axes)
     moved = a.transpose(order)
+    if 0 in moved.shape[len(rest) :]:
+        raise ValueError(
+            f"{arg.__name__.removeprefix('arg')}: no elements along axis {axis} of shape {a.shape}"
+        )
     rows = moved.reshape(*moved.shape[: len(rest)], int(np.prod(moved.shape[len(rest) :])))
     chosen = np.expand_dims(arg(rows, axis=-1), -1)
     y = np.take_along_axis(rows, chosen, -1)

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from lamina import _pairs as pairs
 from lamina._pairs import Axis
 from lamina._tape import Array, Edge, Node, edges_of, is_recording, no_grad, recording, run_backward
+from lamina.ops import _check as check
 
 __all__ = ["Tensor", "apply", "is_recording", "no_grad", "record", "record_many"]
 
@@ -47,7 +48,7 @@ class Tensor:
                 f"Tensor: {self.data.dtype} data can have no gradient; convert it to numpy.float32 first"
             )
         self.grad = self._edge = self._grad_view = None
-        self.requires_grad = requires_grad
+        self.requires_grad = requires_grad is True or check.flag("Tensor", "requires_grad", requires_grad)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -100,7 +101,8 @@ class Tensor:
                 f"backward: the tensor has shape {self.shape}; reduce it to one number first, e.g. with "
                 ".mean(), or give the gradient"
             )
-        seed = np.ones_like(self.data) if grad is None else np.asarray(grad, self.data.dtype)
+        grad = np.ones_like(self.data) if grad is None else grad
+        seed = check.array_of("backward", "grad", grad, self.data.dtype)
         if seed.shape != self.shape:
             raise ValueError(f"backward: grad has shape {seed.shape}, expected {self.shape}")
         run_backward(self._edge or (self, 0), seed)
@@ -189,22 +191,22 @@ class Tensor:
 
     # comparisons: boolean arrays, since they have no gradient
     def __eq__(self, other: Any) -> Any:
-        return self.data == np.asarray(other)
+        return self.data == check.array_of("Tensor", "the other operand", other)
 
     def __ne__(self, other: Any) -> Any:
-        return self.data != np.asarray(other)
+        return self.data != check.array_of("Tensor", "the other operand", other)
 
     def __lt__(self, other: Any) -> Any:
-        return self.data < np.asarray(other)
+        return self.data < check.array_of("Tensor", "the other operand", other)
 
     def __le__(self, other: Any) -> Any:
-        return self.data <= np.asarray(other)
+        return self.data <= check.array_of("Tensor", "the other operand", other)
 
     def __gt__(self, other: Any) -> Any:
-        return self.data > np.asarray(other)
+        return self.data > check.array_of("Tensor", "the other operand", other)
 
     def __ge__(self, other: Any) -> Any:
-        return self.data >= np.asarray(other)
+        return self.data >= check.array_of("Tensor", "the other operand", other)
 
     __hash__ = object.__hash__
 
@@ -353,9 +355,7 @@ def _as_array(data: Any) -> Array:
         return data.data
     if isinstance(data, list | tuple) and any(isinstance(item, Tensor) for item in data):
         raise TypeError("Tensor: data is a list of tensors, whose gradients would be lost; use lamina.stack")
-    if isinstance(data, np.ma.MaskedArray):
-        raise TypeError("Tensor: data is a masked array, whose mask would be lost; first call its .filled()")
-    array = np.asarray(data)
+    array = check.array_of("Tensor", "data", data)
     dtype = pairs.native(array.dtype, "Tensor: data of dtype")
     if dtype.kind != "b" and not hasattr(data, "__array__"):
         return array.astype(np.float32)  # Python numbers and lists of them have no dtype of their own
@@ -365,7 +365,7 @@ def _as_array(data: Any) -> Array:
 def _constant(value: Any, dtype: np.dtype[Any]) -> Tensor:
     if value.__class__ is float or value.__class__ is int:
         return _bare(np.array(value, dtype))
-    array = np.asarray(value)
+    array = check.array_of("Tensor", "the other operand", value)
     if array.dtype.kind not in "fiub":
         raise TypeError(f"a tensor meets {type(value).__name__}: expected a tensor, an array or a number")
     return _bare(array.astype(dtype, copy=False))
@@ -392,7 +392,7 @@ def _key(key: Any) -> Any:
         return tuple(_key(part) for part in key)
     if isinstance(key, Tensor):
         return key.data
-    if not isinstance(key, list):
+    if not isinstance(key, list | np.ma.MaskedArray):
         return key
-    array = np.asarray(key)
+    array = check.array_of("Tensor", "the index", key)
     return array if array.size else array.astype(np.intp)  # an empty list has no integers to tell its dtype

@@ -108,8 +108,8 @@ def set_num_threads(n: int) -> None:
     """
     if isinstance(n, bool) or not isinstance(n, (int, np.integer)):
         raise TypeError(f"set_num_threads: n must be an int, got {n!r}")
-    if n < 1:
-        raise ValueError(f"set_num_threads: n must be at least 1, got {n}")
+    if not 1 <= n <= 1024:
+        raise ValueError(f"set_num_threads: n must be from 1 to 1024, got {n}")
     if _is_compiled():
         _backend.set_num_threads(int(n))
         return
@@ -151,9 +151,19 @@ _rng: "np.random.Generator | None" = None  # made when first asked for: importin
 def manual_seed(seed: int | Sequence[int]) -> None:
     """Restart the library's random numbers from `seed`, an int of at least 0 or a sequence of them."""
     global _rng
-    if seed is None:
-        raise TypeError("manual_seed: seed must be an int or a sequence of ints, got None")
-    _rng = np.random.default_rng(seed)
+    _rng = seeded("manual_seed: seed", seed)
+
+
+def seeded(what: str, seed: int | Sequence[int]) -> "np.random.Generator":
+    """A generator that starts from `seed`. TypeError or ValueError about `what` for anything but a seed."""
+    try:
+        if seed is None or isinstance(seed, bool):
+            raise TypeError
+        return np.random.default_rng(seed)
+    except (TypeError, ValueError) as error:
+        raise type(error)(
+            f"{what} must be an int of at least 0 or a sequence of them, got {seed!r:.80}"
+        ) from None
 
 
 def rng() -> "np.random.Generator":

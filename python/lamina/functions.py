@@ -12,6 +12,7 @@ import numpy.typing as npt
 from lamina import _pairs as pairs
 from lamina import ops
 from lamina.autograd import Tensor, binary, operands, record, unary
+from lamina.ops._check import refuse_mask
 
 __all__ = [
     "concatenate",
@@ -95,6 +96,7 @@ def where(condition: npt.ArrayLike | Tensor, a: Any, b: Any) -> Tensor:
 
     Raises TypeError for a condition that is not boolean.
     """
+    refuse_mask("where", "condition", condition)
     mask = np.asarray(condition)
     if mask.dtype != bool:
         raise TypeError(f"where: condition must be boolean, got {mask.dtype}; compare first, e.g. x > 0")

@@ -4,11 +4,12 @@ Every function takes the shape, and `rng`: a `numpy.random.Generator`, a seed, o
 generator, which `manual_seed` restarts. Weights are (out, in) or (O, KH, KW, I): fan_in counts the inputs
 that reach one output, in or KH KW I, and fan_out the outputs that one input reaches, out or KH KW O.
 
-Every function raises TypeError for a dtype other than float32 and float64, and ValueError for numbers that
-are not finite.
+Every function raises TypeError for a dtype other than float32 and float64 and for a shape that is none, and
+ValueError for numbers that are not finite.
 """
 
 import math
+import operator
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -22,19 +23,32 @@ Rng: TypeAlias = "np.random.Generator | int | None"  # a string: numpy.random is
 
 
 def generator(rng: Rng = None) -> "np.random.Generator":
-    """The generator that `rng` stands for. TypeError for anything else."""
+    """The generator that `rng` stands for. TypeError for anything else, ValueError for a negative seed."""
     if rng is None:
         return config.rng()
     if isinstance(rng, np.random.Generator):
         return rng
     if isinstance(rng, bool) or not isinstance(rng, (int, np.integer)):
         raise TypeError(f"rng must be a numpy.random.Generator, an int or None, got {type(rng).__name__}")
-    return np.random.default_rng(rng)
+    return config.seeded("rng", rng)
+
+
+def _lengths(shape: Any) -> tuple[int, ...]:
+    """A shape as a tuple. TypeError unless it is ints, ValueError if one is negative."""
+    lengths = (shape,) if isinstance(shape, (int, np.integer)) else shape
+    try:
+        found = tuple(operator.index(n) for n in lengths)
+    except TypeError:
+        raise TypeError(f"init: shape must be an int or a sequence of ints, got {shape!r}") from None
+    if min(found, default=0) < 0:
+        raise ValueError(f"init: shape {shape} has a negative length")
+    return found
 
 
 def fans(shape: Shape) -> tuple[int, int]:
     """(fan_in, fan_out) of a weight. ValueError for fewer than two axes or an empty one."""
-    if isinstance(shape, int) or len(shape) < 2 or min(shape) < 1:
+    shape = _lengths(shape)
+    if len(shape) < 2 or min(shape) < 1:
         raise ValueError(
             f"init: shape {shape} has no fan-in and fan-out; expected (out, in) or (O, KH, KW, I)"
         )
@@ -48,39 +62,45 @@ def _checked(op: str, dtype: npt.DTypeLike, **numbers: float) -> np.dtype[Any]:
     if found not in (np.float32, np.float64):
         raise TypeError(f"init.{op}: dtype must be float32 or float64, got {found}")
     for name, value in numbers.items():
-        if not math.isfinite(value):
-            raise ValueError(f"init.{op}: {name} must be finite, got {value}")
+        _finite(op, name, value)
     return found
+
+
+def _finite(op: str, name: str, value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
+        raise TypeError(f"init.{op}: {name} must be a number, got {value!r}")
+    if not math.isfinite(value):
+        raise ValueError(f"init.{op}: {name} must be finite, got {value}")
 
 
 def zeros(shape: Shape, *, dtype: npt.DTypeLike = np.float32) -> Array:
     """0 everywhere."""
-    return np.zeros(shape, _checked("zeros", dtype))
+    return np.zeros(_lengths(shape), _checked("zeros", dtype))
 
 
 def constant(shape: Shape, value: float, *, dtype: npt.DTypeLike = np.float32) -> Array:
     """`value` everywhere."""
-    return np.full(shape, value, _checked("constant", dtype, value=value))
+    return np.full(_lengths(shape), value, _checked("constant", dtype, value=value))
 
 
 def uniform(
     shape: Shape, low: float, high: float, *, rng: Rng = None, dtype: npt.DTypeLike = np.float32
 ) -> Array:
     """Uniform in [low, high). ValueError unless low <= high and both are finite."""
-    if not (math.isfinite(low) and math.isfinite(high) and low <= high):
-        raise ValueError(f"init.uniform: expected finite low <= high, got low {low} and high {high}")
-    target = _checked("uniform", dtype)
-    return generator(rng).uniform(low, high, shape).astype(target)
+    target = _checked("uniform", dtype, low=low, high=high)
+    if low > high:
+        raise ValueError(f"init.uniform: expected low <= high, got low {low} and high {high}")
+    return generator(rng).uniform(low, high, _lengths(shape)).astype(target)
 
 
 def normal(
     shape: Shape, mean: float = 0.0, std: float = 1.0, *, rng: Rng = None, dtype: npt.DTypeLike = np.float32
 ) -> Array:
     """Normal with a mean and a standard deviation. ValueError unless std >= 0 and both are finite."""
-    if not (math.isfinite(mean) and math.isfinite(std) and std >= 0):
-        raise ValueError(f"init.normal: expected a finite mean and std >= 0, got mean {mean} and std {std}")
-    target = _checked("normal", dtype)
-    return generator(rng).normal(mean, std, shape).astype(target)
+    target = _checked("normal", dtype, mean=mean, std=std)
+    if std < 0:
+        raise ValueError(f"init.normal: std must be at least 0, got {std}")
+    return generator(rng).normal(mean, std, _lengths(shape)).astype(target)
 
 
 def glorot_uniform(
@@ -125,7 +145,7 @@ def orthogonal(
     All axes but the first count as one; the rows are orthonormal, or the columns where they are fewer.
     """
     fans(shape)
-    assert isinstance(shape, tuple)
+    shape = _lengths(shape)
     target = _checked("orthogonal", dtype, gain=gain)
     rows, columns = shape[0], math.prod(shape[1:])
     q, r = np.linalg.qr(generator(rng).normal(size=(max(rows, columns), min(rows, columns))))

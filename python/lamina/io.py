@@ -49,7 +49,8 @@ def save(model: Module, path: str | os.PathLike[str]) -> None:
 
     Raises:
         TypeError: not a module.
-        ValueError: what the file cannot hold, or `load` would refuse; nothing is written then.
+        ValueError: what the file cannot hold, or `load` would refuse; a path that is a device or a pipe.
+            Nothing is written then.
     """
     from safetensors.numpy import save as pack
 
@@ -57,12 +58,25 @@ def save(model: Module, path: str | os.PathLike[str]) -> None:
     weights = {name: _native(name, array) for name, array in model.state_dict().items()}
     description = {"format": _FORMAT, "model": architecture.describe(model)}
     description["sha256"] = _digest(description, weights)
-    text = json.dumps(description, allow_nan=False)
-    if len(text) > _DESCRIPTION_LIMIT:
-        raise ValueError(
-            f"save: the description of the model takes {len(text):,} bytes, more than {_DESCRIPTION_LIMIT:,}"
-        )
-    _write_atomically(Path(os.path.realpath(path)), pack(weights, metadata={"lamina": text}))
+    data = pack(weights, metadata={"lamina": json.dumps(description, allow_nan=False)})
+    _rehearse(data)
+    target = Path(os.path.realpath(path))
+    if target.exists() and not target.is_file() and not target.is_dir():  # a folder is the system's to refuse
+        raise ValueError(f"save: {target} is no regular file, and moving one into its place would destroy it")
+    _write_atomically(target, data)
+
+
+def _rehearse(data: bytes) -> None:
+    """Raise ValueError if `load` would refuse the file for anything but a class of your own."""
+    refused = "save: load would refuse this model"
+    weights, description = _contents(refused, data)
+    assert description is not None
+    try:
+        _rebuild(weights, description)
+    except architecture.OwnClass:
+        pass
+    except ValueError as error:
+        raise ValueError(f"{refused}: {error} (inside a class of your own it can be saved)") from error
 
 
 def _check_model(model: object) -> None:
@@ -101,11 +115,15 @@ def load(path: str | os.PathLike[str]) -> Module:
             "model.load_state_dict(lm.io.load_weights(path))"
         )
     try:
-        model = architecture.build(description.get("model"), sum(array.size for array in weights.values()))
-        _take_dtypes(model, weights)
-        model.load_state_dict(weights)
+        return _rebuild(weights, description)
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from error
+
+
+def _rebuild(weights: Weights, description: dict[str, Any]) -> Module:
+    model = architecture.build(description.get("model"), sum(array.size for array in weights.values()))
+    _take_dtypes(model, weights)
+    model.load_state_dict(weights)
     return model
 
 
@@ -127,11 +145,14 @@ def load_weights(path: str | os.PathLike[str]) -> Weights:
 
 
 def _read(name: str) -> tuple[Weights, dict[str, Any] | None]:
+    return _contents(name, Path(name).read_bytes())
+
+
+def _contents(name: str, data: bytes) -> tuple[Weights, dict[str, Any] | None]:
     """The checked contents of a file: its weights, and its description if lamina wrote it."""
     from safetensors import SafetensorError
     from safetensors.numpy import load as unpack
 
-    data = Path(name).read_bytes()
     metadata = _header(name, data).get("__metadata__", {})
     try:
         weights: Weights = unpack(data)

@@ -35,11 +35,17 @@ LAYERS = {
     "LogSoftmax": (nn.LogSoftmax(), ROWS),
     "Flatten": (nn.Flatten(), IMAGE),
     "Dropout": (nn.Dropout(0.3), ROWS),
+    "Embedding": (nn.Embedding(7, 4), np.arange(6).reshape(3, 2)),
     "RNNCell": (nn.RNNCell(5, 4), ROWS),
+    "RNNCell, relu": (nn.RNNCell(5, 4, nonlinearity="relu"), ROWS),
+    "GRUCell": (nn.GRUCell(5, 4), ROWS),
     "LSTMCell": (nn.LSTMCell(5, 4), ROWS),
     "RNN": (nn.RNN(5, 4, nonlinearity="relu"), STEPS),
     "GRU": (nn.GRU(5, 4, 2, bidirectional=True), STEPS),
     "LSTM": (nn.LSTM(5, 4, 2, dropout=0.3), STEPS),
+    "Bidirectional": (nn.Bidirectional(nn.GRU(5, 3)), STEPS),
+    "TimeDistributed": (nn.TimeDistributed(nn.Linear(5, 2)), STEPS),
+    "MemoryBlocks": (nn.MemoryBlocks(5, 2, 2, recurrent="all", biased="gates", peepholes=True), STEPS),
     "Sequential": (nn.Sequential(nn.Conv2d(4, 2, 3), nn.Tanh(), nn.Flatten(), nn.Linear(24, 3)), IMAGE),
 }
 
@@ -47,7 +53,7 @@ LAYERS = {
 @pytest.mark.parametrize("name", LAYERS)
 def test_conformance(name):
     layer, x = LAYERS[name]
-    check_layer(layer, x)
+    check_layer(layer, x, gradients=x.dtype.kind == "f")  # tokens have none
 
 
 def test_every_exported_layer_is_covered():
@@ -114,14 +120,50 @@ def test_lstm_cell_value():
     np.testing.assert_allclose(h_next.data, _sigmoid(o) * np.tanh(expected), rtol=1e-12)
 
 
+def test_gru_cell_value():
+    cell = nn.GRUCell(5, 4, rng=1).astype(np.float64)
+    x, h = ROWS.astype(np.float64), RNG.normal(size=(3, 4))
+    of_x = np.split(x @ cell.weight_ih.data.T + cell.bias.data[:12], 3, axis=1)
+    of_h = np.split(h @ cell.weight_hh.data.T, 3, axis=1)
+    r, z = _sigmoid(of_x[0] + of_h[0]), _sigmoid(of_x[1] + of_h[1])
+    n = np.tanh(of_x[2] + r * (of_h[2] + cell.bias.data[12:]))
+    np.testing.assert_allclose(cell(x, h).data, (1 - z) * n + z * h, rtol=1e-12)
+
+
+def test_embedding_value():
+    layer = nn.Embedding(5, 3, rng=0)
+    assert layer.weight.shape == (5, 3)
+    for tokens in (np.array(4), np.array([0, 4, 4]), np.arange(4).reshape(2, 2, 1), np.zeros((2, 0), int)):
+        np.testing.assert_array_equal(layer(tokens).data, layer.weight.data[tokens])
+    layer([1, 4, 1]).sum().backward()
+    np.testing.assert_array_equal(layer.weight.grad, np.repeat([[0], [2], [0], [0], [1]], 3, axis=1))
+
+
+def test_embedding_starts_standard_normal():
+    weight = nn.Embedding(200, 100, rng=0).weight.data
+    assert abs(weight.mean()) < 0.03
+    assert abs(weight.std() - 1) < 0.02
+
+
 def test_rnn_cell_value():
     cell = nn.RNNCell(5, 4, rng=1).astype(np.float64)
     x, h = ROWS.astype(np.float64), RNG.normal(size=(3, 4))
     expected = np.tanh(x @ cell.weight_ih.data.T + h @ cell.weight_hh.data.T + cell.bias.data)
     np.testing.assert_allclose(cell(x, h).data, expected, rtol=1e-12)
+    relu = nn.RNNCell(5, 4, nonlinearity="relu", rng=1).astype(np.float64)
+    np.testing.assert_allclose(relu(x, h).data, np.maximum(np.arctanh(expected), 0), rtol=1e-9)
 
 
-@pytest.mark.parametrize("cell", [nn.RNNCell(3, 2, rng=0), nn.LSTMCell(3, 2, rng=0)], ids=["RNN", "LSTM"])
+@pytest.mark.parametrize(
+    "cell",
+    [
+        nn.RNNCell(3, 2, rng=0),
+        nn.RNNCell(3, 2, nonlinearity="relu", rng=0),
+        nn.GRUCell(3, 2, rng=0),
+        nn.LSTMCell(3, 2, rng=0),
+    ],
+    ids=["RNN", "RNN-relu", "GRU", "LSTM"],
+)
 def test_cells_through_time(cell):
     """Three steps, the state carried on; the loss reads only the last h, so c's last gradient is missing."""
     x = lm.Tensor(RNG.normal(size=(2, 3, 3)))
@@ -152,10 +194,32 @@ def test_lstm_state_errors():
         cell(ROWS, np.zeros((3, 4)))
     with pytest.raises(ValueError, match=r"LSTMCell: h must have shape"):
         cell(ROWS, (np.zeros((2, 4)), np.zeros((2, 4))))
-    with pytest.raises(ValueError, match=r"LSTMCell: weight_ih must have shape \(16, 6\)"):
+    with pytest.raises(ValueError, match=r"LSTMCell: x has 6 features .* but weight_ih expects 5 "):
         cell(np.zeros((3, 6)))
     with pytest.raises(ValueError, match=r"RNNCell: x must have 2 axes, ND, got 0"):
         nn.RNNCell(5, 4)(np.float32(1))
+    with pytest.raises(ValueError, match=r"GRUCell: x must have 2 axes, ND, got 3"):
+        nn.GRUCell(5, 4)(np.zeros((2, 3, 5)))
+    with pytest.raises(ValueError, match=r"GRUCell: h must have shape \(2, 4\)"):
+        nn.GRUCell(5, 4)(np.zeros((2, 5)), np.zeros((2, 3)))
+    with pytest.raises(ValueError, match=r"RNNCell: unknown nonlinearity 'sin'"):
+        nn.RNNCell(5, 4, nonlinearity="sin")
+    with pytest.raises(ValueError, match=r"GRUCell: weight_ih must have shape \(12, 6\)"):
+        nn.GRUCell(5, 4)(np.zeros((2, 6)))
+
+
+def test_embedding_errors():
+    layer = nn.Embedding(5, 3)
+    with pytest.raises(
+        ValueError, match=r"Embedding: token 5 at \(1, 0\) is out of range: weight takes 0..4"
+    ):
+        layer([[0, 1], [5, 2]])
+    with pytest.raises(ValueError, match=r"Embedding: token -1 at \(0,\)"):
+        layer([-1])
+    with pytest.raises(
+        TypeError, match="Embedding: tokens must be a NumPy array of integers, got an array of"
+    ):
+        layer(np.zeros(2))
 
 
 # dropout ----------------------------------------------------------------------------------------------
@@ -286,6 +350,9 @@ def _sizes(make, name):
         (lambda n: nn.AvgPool2d((n, 2)), "AvgPool2d: kernel_size"),
         (lambda n: nn.RNNCell(n, 2), "RNNCell: input_size"),
         (lambda n: nn.LSTMCell(2, n), "LSTMCell: hidden_size"),
+        (lambda n: nn.GRUCell(2, n), "GRUCell: hidden_size"),
+        (lambda n: nn.Embedding(n, 2), "Embedding: num_embeddings"),
+        (lambda n: nn.Embedding(2, n), "Embedding: embedding_dim"),
     ],
 )
 def test_sizes(make, name):

@@ -279,7 +279,7 @@ def test_predict_bounds_its_batches():
 def test_masked_arrays_are_refused():
     net, x = nn.Linear(3, 2), np.ma.masked_array(np.ones((2, 3)), mask=np.eye(2, 3))
     for run, name in (
-        (lambda: net(x), "data"),
+        (lambda: net(x), "Linear: x"),
         (lambda: net.predict(x), "predict: x"),
         (lambda: net.register_buffer("mean", x), "register_buffer: mean"),
         (lambda: net.load_state_dict({"weight": x}), "load_state_dict of Linear: weight"),
@@ -310,7 +310,7 @@ def test_predict_refuses_batch_sizes(batch_size):
 
 
 def test_predict_refuses_what_is_no_batch():
-    with pytest.raises(ValueError, match="predict: x must have a batch axis, got a single number"):
+    with pytest.raises(ValueError, match="predict: x must be an array with a batch axis, got "):
         nn.ReLU().predict(3.0)
     with pytest.raises(
         TypeError, match="predict: LSTMCell must return one tensor with 2 rows for 2 samples, got tuple"

@@ -123,6 +123,22 @@ def test_nan_stays_in_its_sequence(kind):
 
 
 @pytest.mark.parametrize("kind", LAYERS, ids=lambda kind: kind.__name__)
+def test_nan_in_the_padding_is_not_read(kind):
+    data = np.ones((2, 5, 2), np.float32)
+    data[0, 3:] = np.nan
+    layer, x = kind(2, 6, bidirectional=True, rng=0), lm.Tensor(data, requires_grad=True)
+    y, last = layer(x, None, [3, 5])
+    (y.sum() + sum(part.sum() for part in _parts(last))).backward()
+    for array in (
+        y.data,
+        x.grad,
+        *(part.data for part in _parts(last)),
+        *(p.grad for p in layer.parameters()),
+    ):
+        assert np.isfinite(array).all()
+
+
+@pytest.mark.parametrize("kind", LAYERS, ids=lambda kind: kind.__name__)
 def test_no_steps_give_the_initial_state(kind):
     layer = kind(3, 4, rng=0)
     state = lm.Tensor(np.random.default_rng(0).standard_normal((1, 2, 4)).astype(np.float32))
@@ -193,6 +209,8 @@ def test_the_forget_gate_starts_open():
             r"GRU: state h must have shape \(2, 2, 4\), \(layers \* directions, N, H\), got \(1, 2, 4\)",
         ),
         (lambda: nn.RNN(3, 4)(np.zeros((2, 5, 3)), None, [6, 1]), r"RNN: lengths must lie in 0..5"),
+        (lambda: nn.LSTM(3, 4)(np.zeros((2, 5, 3)), None, [1, -1]), r"LSTM: lengths .* sequence 1 has -1"),
+        (lambda: nn.GRU(3, 4)(np.zeros((2, 5, 3)), None, [1]), r"GRU: lengths must have shape \(2,\)"),
         (lambda: nn.RNN(3, 4, nonlinearity="sin"), r"RNN: unknown nonlinearity 'sin'"),
         (lambda: nn.GRU(3, 4, zoneout=(0.1, 0.1)), r"GRU: zoneout must be a number, got \(0.1, 0.1\)"),
         (lambda: nn.LSTM(3, 4, zoneout=(0.1,)), r"LSTM: zoneout must be a number or a pair for h and c"),

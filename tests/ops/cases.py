@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from lamina import ops
+from tests.ops import memory_blocks
 
 
 @dataclass(frozen=True)
@@ -32,9 +33,16 @@ OPS = {
     "avg_pool2d": Op(ops.avg_pool2d, ops.avg_pool2d_backward, ("x",)),
     "lstm_cell": Op(ops.lstm_cell, ops.lstm_cell_backward, ("x", "h", "c", "w_ih", "w_hh", "b"), gradients=2),
     "rnn_cell": Op(ops.rnn_cell, ops.rnn_cell_backward, ("x", "h", "w_ih", "w_hh", "b")),
+    "embedding": Op(ops.embedding, ops.embedding_backward, ("w",), ("tokens",)),
     "rnn": Op(ops.rnn, ops.rnn_backward, ("x", "h0", "w_ih", "w_hh", "b"), _MASKS, gradients=2),
     "gru": Op(ops.gru, ops.gru_backward, ("x", "h0", "w_ih", "w_hh", "b"), _MASKS, gradients=2),
     "lstm": Op(ops.lstm, ops.lstm_backward, ("x", "h0", "c0", "w_ih", "w_hh", "b"), _MASKS, gradients=3),
+    "memory_blocks": Op(
+        ops.memory_blocks,
+        ops.memory_blocks_backward,
+        ("x", "u0", "c0", "w_ih", "w_hh", "b", "peepholes"),
+        gradients=3,
+    ),
     "relu": Op(ops.relu, ops.relu_backward, ("x",)),
     "sigmoid": Op(ops.sigmoid, ops.sigmoid_backward, ("x",)),
     "tanh": Op(ops.tanh, ops.tanh_backward, ("x",)),
@@ -111,6 +119,8 @@ def _draw(
         return rng.integers(0, case.shapes["x"][-1], shape)
     if name in _MASKS:
         return np.asarray(rng.choice([0, 2], shape), dtype)
+    if name == "tokens":
+        return rng.integers(0, case.shapes["w"][0], shape)
     if kind == "integers":
         return np.asarray(rng.integers(1, 4, shape) * rng.choice([-1, 1], shape), dtype)
     if kind == "distinct":
@@ -118,7 +128,7 @@ def _draw(
         values = (rng.permutation(size) - size / 2 + 0.25) * (3 / max(size, 1))
         return np.asarray(values.reshape(shape), dtype)
     values = rng.standard_normal(shape)
-    if case.op in SEQUENCES and name.startswith("w_"):
+    if case.op in (*SEQUENCES, "memory_blocks") and name.startswith("w_"):
         values /= 2 * shape[1]  # so that errors do not grow from step to step
     return np.asarray(values, dtype)
 
@@ -173,6 +183,11 @@ def _sequence(op: str, n: int, t: int, d: int, h: int, masks: str = "", **option
 def _lstm(n: int, d: int, h: int) -> Case:
     shapes = {"x": (n, d), "h": (n, h), "c": (n, h), "w_ih": (4 * h, d), "w_hh": (4 * h, h), "b": (4 * h,)}
     return Case("lstm_cell", f"{n}x{d}x{h}", shapes)
+
+
+def _embedding(tokens: tuple[int, ...], v: int, d: int) -> Case:
+    name = "x".join(map(str, tokens)) or "scalar"
+    return Case("embedding", f"{name}of{v}x{d}", {"tokens": tokens, "w": (v, d)})
 
 
 def _rnn(n: int, d: int, h: int) -> Case:
@@ -332,6 +347,11 @@ _CELLS = [(1, 1, 1), (3, 5, 7), (2, 16, 8), (5, 3, 17), (7, 33, 16), (0, 3, 4)]
 LSTM_CELL = [_lstm(*sizes) for sizes in _CELLS]
 RNN_CELL = [_rnn(*sizes) for sizes in _CELLS]
 
+EMBEDDING = [
+    *(_embedding(*sizes) for sizes in [((1,), 1, 1), ((7,), 5, 3), ((40,), 3, 17), ((3, 5), 20, 8)]),
+    *(_embedding(*sizes) for sizes in [((), 4, 3), ((2, 3, 4), 6, 33), ((0,), 4, 3), ((2, 0), 4, 3)]),
+]
+
 _LENGTHS: list[dict[str, Any]] = [{}, {"lengths": (2, 5, 0, 1)}, {"lengths": (5, 5, 4, 5)}]
 
 
@@ -377,6 +397,8 @@ RNN = [*_sequences("rnn"), *WHOLE_RNN, *_masked("rnn", ("k", "h", "kh"))]
 GRU = [*_sequences("gru"), *_masked("gru", ("k", "h", "kh"))]
 GRU += [*_sequences("gru", reset_after=False), *_masked("gru", ("k", "h", "kh"), reset_after=False)]
 LSTM = [*_sequences("lstm"), *_masked("lstm", ("k", "hc", "h", "kc"))]
+WHOLE_BLOCKS = [Case("memory_blocks", *case) for case in memory_blocks.WHOLE]
+MEMORY_BLOCKS = [*(Case("memory_blocks", *case) for case in memory_blocks.BLOCKS), *WHOLE_BLOCKS]
 
 _ELEMENTWISE = [(), (1,), (7,), (17, 3), (2, 3, 33), (0, 3)]
 RELU = [_shaped("relu", shape) for shape in _ELEMENTWISE]
@@ -413,9 +435,11 @@ CASES = {
     "avg_pool2d": AVG_POOL2D,
     "lstm_cell": LSTM_CELL,
     "rnn_cell": RNN_CELL,
+    "embedding": EMBEDDING,
     "rnn": RNN,
     "gru": GRU,
     "lstm": LSTM,
+    "memory_blocks": MEMORY_BLOCKS,
     "relu": RELU,
     "sigmoid": SIGMOID,
     "tanh": TANH,

@@ -24,7 +24,7 @@ def _chosen():
     """The largest of the small cases of each op, so that no case is trivial."""
     for op in dict.fromkeys(case.op for case in ALL):
         cases = [case for case in ALL if case.op == op and case.exists_in_torch and not case.variant]
-        small = [case for case in cases if _elements(case) <= _LARGEST and 0 not in case.shapes.get("x", ())]
+        small = [c for c in cases if _elements(c) <= _LARGEST and not any(0 in s for s in c.shapes.values())]
         yield from sorted(small, key=_elements)[-_PER_OP:]
 
 

@@ -6,6 +6,7 @@ from torch.nn import functional
 
 from tests.ops import oracle
 from tests.ops.cases import OPS, Case
+from tests.ops.memory_blocks import layout
 
 
 def _nchw(x):
@@ -112,7 +113,60 @@ def _zoned(t, at, before, after):
     return tuple(torch.where(t[name][at] != 0, old, new) if name in t else new for name, old, new in pairs)
 
 
+def _curve(kind, x, reach):
+    return reach * (2 * torch.sigmoid(x) - 1) if kind == "1997" else _CURVES[kind](x)
+
+
+_CURVES = {"tanh": torch.tanh, "logistic": torch.sigmoid, "identity": lambda x: x}
+
+
+def _blocks_step(t, rows, x, u, c, options):
+    """One sequence, one step; where the gradient is truncated, inputs are detached."""
+    cells = options.get("cells_per_block", 1)
+    cut = torch.detach if options.get("truncated") else lambda v: v
+    a = t["w_ih"] @ cut(x) + t["w_hh"] @ cut(u)
+    gates = [name for name in rows if name != "g"]
+    parts = {name: a[rows[name]] for name in rows}
+    biased, start = list(rows) if "b" in t and len(t["b"]) == len(a) else gates, 0
+    for name in biased if "b" in t else []:
+        parts[name] = parts[name] + t["b"][start : start + len(rows[name])]
+        start += len(rows[name])
+
+    def opened(name, seen):
+        if name not in parts:
+            return torch.ones(len(c), dtype=c.dtype)
+        z = parts[name]
+        if "peepholes" in t:
+            z = z + (t["peepholes"][gates.index(name)] * cut(seen)).reshape(-1, cells).sum(1)
+        parts[name] = torch.sigmoid(z)
+        return parts[name].repeat_interleave(cells)
+
+    i = opened("i", c)
+    f = 1 - i if options.get("forget_gate") == "coupled" else opened("f", c)
+    c = f * c + i * _curve(options.get("squash_input", "tanh"), parts["g"], 2)
+    y = opened("o", c) * _curve(options.get("squash_state", "tanh"), c, 1)
+    return y, torch.cat([y, *(parts[name] for name in gates)])[: len(u)], c
+
+
+def _memory_blocks(t, lengths=None, reverse=False, **options):
+    (count, steps, _), hidden = t["x"].shape, t["c0"].shape[1]
+    rows = layout(hidden, **options)
+    y, last_u, last_c = [], [], []
+    for n in range(count):
+        u, c = t["u0"][n], t["c0"][n]
+        row = [torch.zeros(hidden, dtype=torch.float64)] * steps
+        for i in range(steps if lengths is None else lengths[n])[:: -1 if reverse else 1]:
+            row[i], u, c = _blocks_step(t, rows, t["x"][n, i], u, c, options)
+        y.append(torch.stack(row) if steps else torch.zeros((0, hidden), dtype=torch.float64))
+        last_u.append(u)
+        last_c.append(c)
+    if not count:
+        return torch.zeros((0, steps, hidden)), t["u0"], t["c0"]
+    return torch.stack(y), torch.stack(last_u), torch.stack(last_c)
+
+
 _FORWARDS = {
+    "memory_blocks": _memory_blocks,
     "rnn": lambda t, **options: _sequence("rnn", t, **options),
     "gru": lambda t, **options: _sequence("gru", t, **options),
     "lstm": lambda t, **options: _sequence("lstm", t, **options),
@@ -125,6 +179,7 @@ _FORWARDS = {
     "avg_pool2d": _avg_pool2d,
     "lstm_cell": lambda t: _cell(torch.lstm_cell, t, (t["h"], t["c"])),
     "rnn_cell": lambda t: (_cell(torch.rnn_tanh_cell, t, t["h"]),),
+    "embedding": lambda t: (functional.embedding(t["tokens"], t["w"]),),
     "relu": lambda t: (torch.relu(t["x"]),),
     "sigmoid": lambda t: (torch.sigmoid(t["x"]),),
     "tanh": lambda t: (torch.tanh(t["x"]),),
@@ -143,7 +198,7 @@ _FORWARDS = {
 def by_torch(case: Case, arrays: dict[str, np.ndarray], dys: tuple[np.ndarray, ...]):
     """-> outputs, and gradients by name."""
     tensors = {
-        name: torch.from_numpy(np.array(a, np.int64 if name == "labels" else np.float64))
+        name: torch.from_numpy(np.array(a, np.int64 if name in ("labels", "tokens") else np.float64))
         for name, a in arrays.items()
     }
     for name, tensor in tensors.items():

@@ -99,6 +99,10 @@ def _adam(
     return lambda: ops.adam_step(p, f(3), m, v, lr, beta1, beta2, eps, decay, decoupled, step)
 
 
+def _rms(v=None, lr=0.1, keep=0.9, add=0.1, eps=1e-8):
+    return lambda: ops.rms_step(f(3), f(3), f(3) if v is None else v, lr, keep, add, eps)
+
+
 def _overlapping(op, *starts, size=8):
     """A step on stretches of one piece of memory, which begin at `starts`: p, g and the state."""
     flat = f(64)
@@ -106,6 +110,8 @@ def _overlapping(op, *starts, size=8):
     if op == "sgd_step":
         v = arrays[2] if len(arrays) > 2 else None
         return lambda: ops.sgd_step(arrays[0], arrays[1], v, 0.5, 0.0 if v is None else 0.9, False, 0.0)
+    if op == "rms_step":
+        return lambda: ops.rms_step(*arrays, 0.1, 0.9, 0.1, 1e-8)
     return lambda: ops.adam_step(*arrays, 0.1, 0.9, 0.99, 1e-8, 0.0, False, 1)
 
 
@@ -124,7 +130,7 @@ TYPE_ERRORS = {
         lambda: ops.relu([1.0]),
         "relu: x must be a NumPy array, got list: convert it with numpy.asarray",
     ),
-    "masked": (lambda: ops.relu(np.ma.ones(3)), "relu: x must be a NumPy array, got MaskedArray"),
+    "masked": (lambda: ops.relu(np.ma.ones(3)), "relu: x is a masked array, whose mask would be"),
     "none": (_conv(w=None), "conv2d: w must be a NumPy array, got NoneType"),
     "integers": (
         _conv(x=X.astype(int)),
@@ -136,6 +142,23 @@ TYPE_ERRORS = {
     "complex": (lambda: ops.gemm(f(2, 2) * 1j, f(2, 2)), "gemm: a must be float32 or float64, got complex64"),
     "object": (lambda: ops.relu(f(3).astype(object)), "relu: x must be float32 or float64, got object"),
     "text": (lambda: ops.relu(np.array(["a"])), "relu: x must be float32 or float64, got <U1"),
+    "float_tokens": (
+        lambda: ops.embedding(f(2), f(3, 4)),
+        "embedding: tokens must be a NumPy array of integers, got an array of float32",
+    ),
+    "list_tokens": (
+        lambda: ops.embedding([1], f(3, 4)),
+        "embedding: tokens must be a NumPy array of integers",
+    ),
+    "bool_tokens": (lambda: ops.embedding(np.array([True]), f(3, 4)), "got an array of bool"),
+    "integer_table": (
+        lambda: ops.embedding(np.arange(2), np.ones((3, 4), int)),
+        "embedding: w must be float32 or float64, got int64",
+    ),
+    "embedding_gradient": (
+        lambda: ops.embedding_backward(f(2, 4, dtype=np.float64), ops.embedding(np.arange(2), f(3, 4))[1]),
+        "embedding_backward: dy is float64 but the forward pass was float32",
+    ),
     "mixed": (
         _conv(b=B.astype(np.float64)),
         "conv2d: the arrays must share one dtype, got x float32, w float32, b float64: convert with .astype",
@@ -312,6 +335,34 @@ VALUE_ERRORS = {
         "max_pool2d_backward: dy has shape (8, 28, 28, 3) but the output had shape (8, 14, 14, 3)",
     ),
     **_SEQUENCES,
+    "token_high": (
+        lambda: ops.embedding(np.array([[0, 1], [2, 3]]), f(3, 4)),
+        "embedding: token 3 at (1, 1) is out of range: w takes 0..2",
+    ),
+    "token_low": (
+        lambda: ops.embedding(np.array([-1]), f(3, 4)),
+        "embedding: token -1 at (0,) is out of range: w takes 0..2",
+    ),
+    "token_huge": (
+        lambda: ops.embedding(np.array([2**64 - 1], np.uint64), f(3, 4)),
+        "token 18446744073709551615",
+    ),
+    "embedding_axes": (
+        lambda: ops.embedding(np.arange(2), f(3)),
+        "embedding: w must have 2 axes, VD, got 1 (shape (3,))",
+    ),
+    "embedding_no_rows": (
+        lambda: ops.embedding(np.arange(0), f(0, 3)),
+        "embedding: w has an empty axis (shape (0, 3)",
+    ),
+    "embedding_no_columns": (
+        lambda: ops.embedding(np.arange(2), f(3, 0)),
+        "embedding: w has an empty axis (shape (3, 0)",
+    ),
+    "embedding_dy": (
+        lambda: ops.embedding_backward(f(3, 4), ops.embedding(np.arange(2), f(3, 4))[1]),
+        "embedding_backward: dy has shape (3, 4) but the output had shape (2, 4)",
+    ),
     "lstm_x": (_lstm(x=f(5)), "lstm_cell: x must have 2 axes, ND, got 1 (shape (5,))"),
     "lstm_batch": (
         _lstm(h=f(3, 3)),
@@ -400,6 +451,15 @@ VALUE_ERRORS = {
     "adam_eps": (_adam(eps=np.nan), "adam_step: eps must be finite and at least 0, got nan"),
     "adam_step": (_adam(step=0), "adam_step: step must be at least 1, got 0"),
     "adam_m": (_adam(m=f(4)), "adam_step: m must have shape (3,), that of p, got (4,)"),
+    "rms_lr": (_rms(lr=-0.1), "rms_step: lr must be finite and at least 0, got -0.1"),
+    "rms_keep": (_rms(keep=-1), "rms_step: keep must be finite and at least 0, got -1"),
+    "rms_add": (_rms(add=np.nan), "rms_step: add must be finite and at least 0, got nan"),
+    "rms_eps": (_rms(eps=np.inf), "rms_step: eps must be finite and at least 0, got inf"),
+    "rms_v": (_rms(v=f(4)), "rms_step: v must have shape (3,), that of p, got (4,)"),
+    "rms_v_read_only": (_rms(v=_read_only(3)), "rms_step: v is updated in place"),
+    "rms_p_g_overlap": (_overlapping("rms_step", 7, 0, 16), "rms_step: p and g overlap in memory"),
+    "rms_p_v_overlap": (_overlapping("rms_step", 0, 8, 1), "rms_step: p and v overlap in memory"),
+    "rms_g_v_overlap": (_overlapping("rms_step", 16, 0, 7), "rms_step: g and v overlap in memory"),
     "adam_v": (_adam(v=_read_only(3)), "adam_step: v is updated in place"),
     "sgd_p_g_overlap": (_overlapping("sgd_step", 1, 0), "sgd_step: p and g overlap in memory"),
     "sgd_p_is_g": (_overlapping("sgd_step", 0, 0), "sgd_step: p and g overlap in memory"),
@@ -494,10 +554,9 @@ def test_broadcast_views(op):
     """Arrays whose strides are 0."""
     case = _ONE_EACH[op]
     value = np.float32(0.5)
-    shapes = {name: shape for name, shape in case.shapes.items() if name != "labels"}
-    others = {name: np.zeros(shape, int) for name, shape in case.shapes.items() if name == "labels"}
-    broadcast = {name: np.broadcast_to(value, shape) for name, shape in shapes.items()} | others
-    plain = {name: np.full(shape, value) for name, shape in shapes.items()} | others
+    values = {name: 0 if name in ("labels", "tokens") else value for name in case.shapes}
+    broadcast = {name: np.broadcast_to(values[name], shape) for name, shape in case.shapes.items()}
+    plain = {name: array.copy() for name, array in broadcast.items()}
     (y, ctx), (right, right_ctx) = case.forward(broadcast), case.forward(plain)
     dys = [np.broadcast_to(value, out.shape) for out in y[: OPS[op].gradients]]
     grads, right_grads = case.backward(dys, ctx), case.backward([dy.copy() for dy in dys], right_ctx)

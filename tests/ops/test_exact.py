@@ -5,9 +5,9 @@ import pytest
 
 from lamina import ops
 from tests.ops import oracle
-from tests.ops.cases import ALL, CASES, WHOLE_RNN
+from tests.ops.cases import ALL, CASES, WHOLE_BLOCKS, WHOLE_RNN
 
-_SUMS = ("gemm", "linear", "conv2d", "max_pool2d", "relu", "topk")
+_SUMS = ("gemm", "linear", "conv2d", "max_pool2d", "relu", "topk", "embedding")
 
 
 def _halves_only(case):
@@ -21,7 +21,7 @@ def _halves_only(case):
 
 EXACT = [case for case in ALL if case.op in _SUMS]
 EXACT += [case for case in CASES["avg_pool2d"] if _halves_only(case)]
-EXACT += WHOLE_RNN
+EXACT += WHOLE_RNN + WHOLE_BLOCKS
 
 
 @pytest.mark.usefixtures("machine")

@@ -138,6 +138,17 @@ def test_optimisers_on_whole_numbers(dtype):
 
 
 @DTYPES
+def test_rms_step_is_exact_where_numbers_are_round(dtype):
+    p, g, v = np.array([4, -8], dtype), np.array([2, -6], dtype), np.array([24, 8], dtype)
+    ops.rms_step(p, g, v, 0.5, 0.5, 1.0, 0.0)
+    np.testing.assert_array_equal(v, [16, 40])
+    np.testing.assert_array_equal(p[0], 4 - 0.5 * 2 / 4)
+    ops.rms_step(p, g, v, 0.5, 1.0, 0.25, 1.0)
+    np.testing.assert_array_equal(v, [17, 49])
+    np.testing.assert_array_equal(g, [2, -6])
+
+
+@DTYPES
 def test_optimisers_take_any_shape_and_nothing_at_all(dtype):
     p = np.ones((2, 3), dtype)
     ops.sgd_step(p, np.ones((2, 3), dtype), None, 0.5, 0, False, 0)

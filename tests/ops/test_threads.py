@@ -53,10 +53,19 @@ LARGE = [
     ),
     Case("lstm_cell", "large", _CELL | {"c": (96, 64), "w_ih": (256, 80), "w_hh": (256, 64), "b": (256,)}),
     Case("rnn_cell", "large", _CELL | {"w_ih": (64, 80), "w_hh": (64, 64), "b": (64,)}),
+    Case("embedding", "few", {"tokens": (5000,), "w": (65, 512)}),
+    Case("embedding", "many", {"tokens": (40, 100), "w": (9000, 60)}),
     *(
         Case(op, f"large{len(options)}", _SEQUENCE | more | _weights(*SEQUENCES[op]), options)
         for op, more in [("rnn", {}), ("gru", {}), ("lstm", {"c0": (37, 70)})]
         for options in [{}, {"lengths": tuple(i % 13 for i in range(37)), "reverse": True}]
+    ),
+    Case(
+        "memory_blocks",
+        "large",
+        {"x": (37, 12, 50), "u0": (37, 175), "c0": (37, 70), "w_ih": (175, 50), "w_hh": (175, 175)}
+        | {"b": (175,), "peepholes": (3, 70)},
+        {"cells_per_block": 2, "lengths": tuple(i % 13 for i in range(37))},
     ),
     *(_matrices(op, (500, 401)) for op in ("relu", "sigmoid", "tanh", "softmax", "log_softmax")),
     _matrices("softmax", (30, 401, 20), axis=1),
@@ -96,7 +105,11 @@ def _adam(p, g, state):
     ops.adam_step(p, g, *state, 0.01, 0.9, 0.999, 1e-8, 0.01, True, 3)
 
 
-@pytest.mark.parametrize("step", [_sgd, _adam])
+def _rms(p, g, state):
+    ops.rms_step(p, g, state[0], 0.01, 0.9, 0.1, 1e-8)
+
+
+@pytest.mark.parametrize("step", [_sgd, _adam, _rms])
 def test_same_bits_of_optimisers(step, isa):
     def walk():
         rng = np.random.default_rng(0)

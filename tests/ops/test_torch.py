@@ -116,3 +116,20 @@ def test_adam(decoupled, weight_decay):
 
     right = _walk_torch(optimizer, _GRADIENTS)
     np.testing.assert_allclose(_walk(step, 2, _GRADIENTS), right, rtol=1e-13, atol=1e-13)
+
+
+@pytest.mark.parametrize("alpha", [0.9, None])
+def test_rmsprop_and_adagrad(alpha):
+    """alpha None: Adagrad."""
+    keep, add = (1, 1) if alpha is None else (alpha, 1 - alpha)
+
+    def step(p, g, memory, _):
+        ops.rms_step(p, g, memory[0], 0.01, keep, add, 1e-7)
+
+    def optimizer(optim, p):
+        if alpha is None:
+            return optim.Adagrad(p, lr=0.01, eps=1e-7)
+        return optim.RMSprop(p, lr=0.01, alpha=alpha, eps=1e-7)
+
+    right = _walk_torch(optimizer, _GRADIENTS)
+    np.testing.assert_allclose(_walk(step, 1, _GRADIENTS), right, rtol=1e-13, atol=1e-13)

@@ -21,6 +21,8 @@ OPTIMIZERS = {
     "momentum": lambda params: optim.SGD(params, 0.1, momentum=0.9, nesterov=True),
     "Adam": lambda params: optim.Adam(params, 0.01, betas=(0.8, 0.9)),
     "AdamW": lambda params: optim.AdamW(params, 0.01, weight_decay=0.1),
+    "RMSprop": lambda params: optim.RMSprop(params, 0.01, alpha=0.9),
+    "Adagrad": lambda params: optim.Adagrad(params, 0.01),
 }
 
 

@@ -1,4 +1,4 @@
-"""SGD, Adam and AdamW against their formulas and PyTorch; flat memory; states; refusals."""
+"""Optimisers against their formulas and PyTorch; flat memory; states; refusals."""
 
 import copy
 
@@ -23,6 +23,10 @@ SETTINGS = {
     "Adam, options": (optim.Adam, {"lr": 0.01, "betas": (0.8, 0.95), "eps": 1e-4, "weight_decay": 0.1}),
     "AdamW": (optim.AdamW, {"lr": 0.01}),
     "AdamW, options": (optim.AdamW, {"lr": 0.01, "betas": (0.8, 0.95), "eps": 1e-4, "weight_decay": 0.3}),
+    "RMSprop": (optim.RMSprop, {"lr": 0.01}),
+    "RMSprop, options": (optim.RMSprop, {"lr": 0.01, "alpha": 0.95, "eps": 1e-4}),
+    "Adagrad": (optim.Adagrad, {"lr": 0.01}),
+    "Adagrad, options": (optim.Adagrad, {"lr": 0.1, "eps": 1e-2}),
 }
 
 
@@ -47,10 +51,19 @@ class Formula:
     """The textbook's update of one parameter."""
 
     def __init__(
-        self, cls, lr, momentum=0.0, nesterov=False, weight_decay=None, betas=(0.9, 0.999), eps=1e-8
+        self,
+        cls,
+        lr,
+        momentum=0.0,
+        nesterov=False,
+        weight_decay=None,
+        betas=(0.9, 0.999),
+        alpha=0.99,
+        eps=None,
     ):
         self.cls, self.lr, self.momentum, self.nesterov = cls, lr, momentum, nesterov
-        self.betas, self.eps = betas, eps
+        self.betas, self.alpha = betas, alpha
+        self.eps = (1e-10 if cls is optim.Adagrad else 1e-8) if eps is None else eps
         self.decay = (0.01 if cls is optim.AdamW else 0.0) if weight_decay is None else weight_decay
         self.v = self.m = 0.0
         self.t = 0
@@ -62,6 +75,10 @@ class Formula:
         if self.cls is optim.SGD:
             self.v = self.momentum * self.v + g
             return p - self.lr * (g + self.momentum * self.v if self.nesterov else self.v)
+        if self.cls in (optim.RMSprop, optim.Adagrad):
+            mean = self.cls is optim.RMSprop
+            self.v = self.alpha * self.v + (1 - self.alpha) * g * g if mean else self.v + g * g
+            return p - self.lr * g / (np.sqrt(self.v) + self.eps)
         if self.cls is optim.AdamW:
             p = p * (1 - self.lr * self.decay)
         b1, b2 = self.betas
@@ -394,6 +411,40 @@ def test_states_of_adam_that_do_not_fit_change_nothing(change, message):
     assert after["options"] == before["options"]
     assert after["steps"] == [0, 0, 0, 0]
     assert not any(a.any() for each in after["buffers"].values() for a in each)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda s: s["options"].update(alpha=1.0), "RMSprop: alpha must be at least 0 and less than 1"),
+        (lambda s: s["options"].update(eps=-1.0), "RMSprop: eps must be finite and at least 0"),
+        (lambda s: s["options"].update(lr="fast"), "RMSprop: lr must be a number, got 'fast'"),
+        (lambda s: s["buffers"]["square"][1].fill(-1), r"square\[1\] is of squares but has negative"),
+    ],
+)
+def test_states_of_rmsprop_that_do_not_fit_change_nothing(change, message):
+    optimizer = optim.RMSprop(parameters(), 0.2)
+    before, state = optimizer.state_dict(), optimizer.state_dict()
+    state["buffers"]["square"][0][:] = 1
+    change(state)
+    with pytest.raises((TypeError, ValueError), match=message):
+        optimizer.load_state_dict(state)
+    after = optimizer.state_dict()
+    assert after["options"] == before["options"]
+    assert not any(a.any() for a in after["buffers"]["square"])
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda p: optim.RMSprop(p, alpha=1.0), "RMSprop: alpha must be at least 0 and less than 1, got 1.0"),
+        (lambda p: optim.RMSprop(p, -0.1), "RMSprop: lr must be finite and at least 0, got -0.1"),
+        (lambda p: optim.Adagrad(p, eps=np.nan), "Adagrad: eps must be finite and at least 0, got nan"),
+    ],
+)
+def test_numbers_out_of_range_are_refused(make, message):
+    with pytest.raises(ValueError, match=message):
+        make(parameters())
 
 
 def test_a_momentum_needs_a_velocity_in_the_state():

@@ -3,30 +3,37 @@
 from lamina.nn.activation import LogSoftmax, ReLU, Sigmoid, Softmax, Tanh
 from lamina.nn.conv import Conv2d
 from lamina.nn.dropout import Dropout
+from lamina.nn.embedding import Embedding
 from lamina.nn.flatten import Flatten
 from lamina.nn.linear import Linear
 from lamina.nn.losses import BCEWithLogitsLoss, CrossEntropyLoss, MSELoss
+from lamina.nn.memory_blocks import MemoryBlocks
 from lamina.nn.module import Module, Parameter
 from lamina.nn.pool import AvgPool2d, MaxPool2d
-from lamina.nn.recurrent import LSTMCell, RNNCell
+from lamina.nn.recurrent import GRUCell, LSTMCell, RNNCell
 from lamina.nn.sequence import GRU, LSTM, RNN
 from lamina.nn.sequential import Sequential
+from lamina.nn.wrappers import Bidirectional, TimeDistributed
 
 __all__ = [
     "GRU",
     "LSTM",
     "RNN",
     "AvgPool2d",
+    "Bidirectional",
     "BCEWithLogitsLoss",
     "Conv2d",
     "CrossEntropyLoss",
     "Dropout",
+    "Embedding",
     "Flatten",
+    "GRUCell",
     "LSTMCell",
     "Linear",
     "LogSoftmax",
     "MSELoss",
     "MaxPool2d",
+    "MemoryBlocks",
     "Module",
     "Parameter",
     "RNNCell",
@@ -35,4 +42,5 @@ __all__ = [
     "Sigmoid",
     "Softmax",
     "Tanh",
+    "TimeDistributed",
 ]

@@ -33,3 +33,10 @@ def name_layer(error: Exception, module: Any) -> None:
         path = f"{name}.{path}" if path else name
     error.args = (f"{message} [layer {path}]" if path else message,)
     error._lamina_trail = (message, path, module)  # type: ignore[attr-defined]
+
+
+def kind(value: object) -> str:
+    """What a value is, as messages say it."""
+    if isinstance(value, type):
+        return f"the class {value.__name__}: make an instance, {value.__name__}(...)"
+    return "None" if value is None else type(value).__name__

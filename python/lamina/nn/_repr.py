@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from lamina.nn._arguments import argument
+
 
 def represent(module: Any) -> str:
     """`Conv2d(3, 12, 5, padding=2)` for a layer; one line a module for those that hold others."""
@@ -19,11 +21,9 @@ def _arguments(module: Any) -> list[str]:
 
     found = []
     for name, parameter in inspect.signature(type(module)).parameters.items():
-        if name == "rng" or not hasattr(module, name):
+        if name == "rng" or name not in vars(module):  # `getattr` would find methods of that name too
             continue
-        value = getattr(module, name)
-        if isinstance(parameter.default, bool) and not isinstance(value, bool):
-            value = value is not None  # `bias=True`, under whose name the parameter itself stands
+        value = argument(module, name, parameter)
         if parameter.default is inspect.Parameter.empty:
             found.append(repr(value))
         elif value != parameter.default:

@@ -6,7 +6,7 @@ import numpy as np
 
 from lamina import ops
 from lamina.autograd import Tensor, apply, record
-from lamina.nn._cast import floating, refuse_mask
+from lamina.nn._cast import floating
 from lamina.nn.module import Array, Module
 from lamina.ops import _check as check
 
@@ -33,7 +33,7 @@ class _Loss(Module):
         """The target as a tensor of x's shape and, where it is an array, dtype."""
         name = type(self).__name__
         if not isinstance(target, Tensor):
-            refuse_mask(name, "target", target)
+            check.refuse_mask(name, "target", target)
             array = np.asarray(target)
             if array.dtype.kind not in "fiub":
                 raise TypeError(f"{name}: target must be an array of numbers, got {array.dtype}")
@@ -52,7 +52,7 @@ class CrossEntropyLoss(_Loss):
     def forward(self, x: Tensor, target: Any) -> Tensor:
         """x (..., C), target (...) -> one number, or (...) with reduction "none"."""
         x = floating(x)
-        refuse_mask("CrossEntropyLoss", "target", target)
+        check.refuse_mask("CrossEntropyLoss", "target", target)
         labels = target.data if isinstance(target, Tensor) else np.asarray(target)
         losses = apply(_cross_entropy, ops.softmax_cross_entropy_backward, x, labels=labels)
         return self._reduce(losses)

@@ -7,10 +7,10 @@ import numpy as np
 import numpy.typing as npt
 
 from lamina.autograd import Tensor, no_grad
-from lamina.nn._cast import refuse_mask
 from lamina.nn._errors import name_layer
 from lamina.nn._repr import represent
 from lamina.nn.summary import Summary, summarize, watchers
+from lamina.ops._check import array_of, refuse_mask
 
 Array = npt.NDArray[Any]
 M = TypeVar("M", bound="Module")
@@ -44,6 +44,14 @@ class Module:
     training: bool = True  # False after eval(): dropout and the like are switched off
     _buffer_names: tuple[str, ...] = ()
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        if isinstance(vars(self).get(name), Parameter) and not isinstance(value, Parameter | None):
+            raise TypeError(
+                f"{type(self).__name__}.{name} is a Parameter, which {type(value).__name__} cannot replace: "
+                f"copy into .{name}.data[...], or set nn.Parameter(...)"
+            )
+        object.__setattr__(self, name, value)
+
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """What the module computes; called through `module(x)`."""
         raise NotImplementedError(f"{type(self).__name__} defines no forward()")
@@ -67,7 +75,7 @@ class Module:
     def _admit(self, x: Any) -> Tensor:
         if isinstance(x, (list, tuple)) and x and isinstance(x[0], Tensor):
             return Tensor(x)  # raises: the gradients would be lost
-        array = np.asanyarray(x)
+        array = array_of(type(self).__name__, "x", x)
         if array.dtype.kind == "f":
             parameter = next(self.parameters(), None)
             if parameter is not None:
@@ -120,8 +128,13 @@ class Module:
         return sum(p.size for p in self.parameters())
 
     def register_buffer(self, name: str, array: npt.ArrayLike) -> None:
-        """Keep an array that is saved with the module but not learned, as the attribute `name`."""
+        """Keep an array that is saved with the module but not learned, as the attribute `name`.
+
+        Raises ValueError if an attribute of that name is there and no buffer, TypeError for a masked array.
+        """
         refuse_mask("register_buffer", name, array)
+        if name not in self._buffer_names and hasattr(self, name):
+            raise ValueError(f"register_buffer: {type(self).__name__} has another attribute {name!r} already")
         setattr(self, name, np.array(array))
         if name not in self._buffer_names:
             self._buffer_names = (*self._buffer_names, name)
@@ -180,10 +193,11 @@ class Module:
         Raises ValueError that lists every shape that differs and, if strict, every name that is missing or
         unknown, and TypeError for a masked array; nothing is copied then.
         """
+        who = f"load_state_dict of {type(self).__name__}"
+        if not isinstance(state, Mapping):
+            raise TypeError(f"{who}: the state must be a dict of arrays, got {type(state).__name__}")
         own = self._state()
-        for name, value in state.items():
-            refuse_mask(f"load_state_dict of {type(self).__name__}", name, value)
-        given = {name: np.asarray(value) for name, value in state.items()}
+        given = {name: array_of(who, name, value) for name, value in state.items()}
         problems = []
         if strict:
             problems += [f"{name} is missing" for name in own if name not in given]
@@ -194,7 +208,7 @@ class Module:
             elif name in own and not np.can_cast(array.dtype, own[name].dtype, "same_kind"):
                 problems.append(f"{name} is {array.dtype}, expected {own[name].dtype}")
         if problems:
-            raise ValueError(f"load_state_dict of {type(self).__name__}: {'; '.join(problems)}")
+            raise ValueError(f"{who}: {'; '.join(problems)}")
         for name, array in given.items():
             if name in own:
                 own[name][...] = array
@@ -206,10 +220,9 @@ class Module:
         x (N, ...) -> an array (N, ...). batch_size: samples at a time (default: at most 256, fewer where
         samples are large). The mode of every module is put back afterwards. TypeError for a masked array.
         """
-        refuse_mask("predict", "x", x)
-        array = x.data if isinstance(x, Tensor) else np.asarray(x)
+        array = x.data if isinstance(x, Tensor) else array_of("predict", "x", x)
         if array.ndim == 0:
-            raise ValueError("predict: x must have a batch axis, got a single number")
+            raise ValueError(f"predict: x must be an array with a batch axis, got {x!r:.80}")
         if batch_size is None:
             per_sample = max(1, array.size // max(1, len(array)))
             batch_size = min(_PREDICT_BATCH, max(1, _PREDICT_ELEMENTS // per_sample))

@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 
 from lamina import config, init, ops
-from lamina.autograd import Tensor, record_many
+from lamina.autograd import Tensor, no_grad, record_many
 from lamina.functions import concatenate, stack
 from lamina.nn._cast import floating
 from lamina.nn.dropout import Dropout
-from lamina.nn.module import Module, Parameter
+from lamina.nn.module import Array, Module, Parameter
 from lamina.ops import _check as check
+from lamina.ops.gates import sequence_activations
 
 
 class _Recurrent(Module):
@@ -111,8 +112,13 @@ class _Recurrent(Module):
                 )
         return found
 
-    def _run(self, x: Tensor, state: Any, lengths: Any, parts: int) -> tuple[Tensor, list[Tensor]]:
-        """x (N,T,D) -> y (N,T,H) of the last layer, and the final states as they came in."""
+    def _run(
+        self, x: Tensor, state: Any, lengths: Any, parts: int, contexts: list[Any] | None = None
+    ) -> tuple[Tensor, list[Tensor]]:
+        """x (N,T,D) -> y (N,T,H) of the last layer, and the final states as they came in.
+
+        `contexts` takes that of each layer and direction.
+        """
         tokens = x.ndim == 2 and x.data.dtype.kind in "iu"
         x = x if tokens else floating(x, self._weights(0, "")[0].dtype)
         if x.ndim != 3 and not tokens:
@@ -137,12 +143,30 @@ class _Recurrent(Module):
                 arrays, ctx = type(self)._forward(
                     *[t.data for t in inputs], lengths=lengths, reverse=direction != "", **options
                 )
+                if contexts is not None:
+                    contexts.append(ctx)
                 y, *states = record_many(arrays, inputs, type(self)._backward, ctx)
                 outputs.append(y)
                 for found, part in zip(final, states, strict=True):
                     found.append(part)
             x = outputs[0] if len(outputs) == 1 else concatenate(outputs, axis=2)
         return x, [stack(found) for found in final]
+
+    def activations(self, x: Any, state: Any = None, lengths: Any = None) -> list[dict[str, Array]]:
+        """Gates and states at every step, by name, each (N,T,H); the arguments are those of a call.
+
+        One dict for each layer and direction, in the order of the states. LSTM: i, f, g, o after their
+        nonlinearities, c and h. GRU: r, z, n and h. RNN: h. Computed as in evaluation, without dropout.
+        """
+        was, contexts = self.training, list[Any]()
+        self.eval()
+        try:
+            with no_grad():
+                x = x if isinstance(x, Tensor) else self._admit(x)
+                self._run(x, state, lengths, 1 + (self._forward is ops.lstm), contexts)
+        finally:
+            self.train(was)
+        return [sequence_activations(ctx) for ctx in contexts]
 
     def multiply_adds(self, x_shape: tuple[int, ...], y_shape: tuple[int, ...]) -> int:
         """All weights for each step of each sequence."""

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from lamina.autograd import Tensor
+from lamina.nn._errors import kind
 from lamina.nn.module import Module
 
 
@@ -17,7 +18,7 @@ class Sequential(Module):
     def __init__(self, *modules: Module) -> None:
         for i, module in enumerate(modules):
             if not isinstance(module, Module):
-                raise TypeError(f"Sequential: argument {i} must be a Module, got {type(module).__name__}")
+                raise TypeError(f"Sequential: argument {i} must be a Module, got {kind(module)}")
             setattr(self, str(i), module)
 
     def forward(self, x: Tensor) -> Any:

@@ -1,6 +1,6 @@
 """`Module.summary`: every volume on the way, with the parameters and the multiply-adds of each layer."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -64,7 +64,7 @@ def summarize(module: Any, input_shape: int | tuple[int, ...]) -> Summary:
     Parameters of shared layers count at their first call; those that no innermost layer holds are added to
     the total. Raises ValueError for sizes that are not positive.
     """
-    shape = (input_shape,) if isinstance(input_shape, (int, np.integer)) else tuple(input_shape)
+    shape = tuple(input_shape) if isinstance(input_shape, Iterable) else (input_shape,)
     if any(isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1 for n in shape):
         raise ValueError(
             f"summary: input_shape must be positive ints, the shape of one sample, got {input_shape!r}"

@@ -2,8 +2,8 @@
 
 Arrays are float32 or float64, all of a call of one dtype, with any strides and byte order; integers, objects
 and mixed dtypes raise TypeError. Outputs are new memory, and inputs stay as they are (but for the arrays that
-`sgd_step` and `adam_step` say they write). A context refers to inputs and outputs and does not copy
-them: leave them unchanged until the backward pass.
+`sgd_step`, `adam_step` and `rms_step` say they write). A context refers to inputs and outputs and does not
+copy them: leave them unchanged until the backward pass.
 """
 
 from lamina.ops.activations import (
@@ -19,6 +19,8 @@ from lamina.ops.activations import (
     tanh_backward,
 )
 from lamina.ops.conv import conv2d, conv2d_backward
+from lamina.ops.draw import draw
+from lamina.ops.embedding import embedding, embedding_backward
 from lamina.ops.gemm import gemm, gemm_backward, linear, linear_backward
 from lamina.ops.losses import (
     mean_squared_error,
@@ -26,9 +28,11 @@ from lamina.ops.losses import (
     softmax_cross_entropy,
     softmax_cross_entropy_backward,
 )
-from lamina.ops.optim import adam_step, sgd_step
+from lamina.ops.memory_blocks import memory_blocks, memory_blocks_backward
+from lamina.ops.optim import adam_step, rms_step, sgd_step
 from lamina.ops.pool import avg_pool2d, avg_pool2d_backward, max_pool2d, max_pool2d_backward
 from lamina.ops.recurrent import lstm_cell, lstm_cell_backward, rnn_cell, rnn_cell_backward
+from lamina.ops.recurrent_step import recurrent_plan, recurrent_step
 from lamina.ops.sequence import gru, gru_backward, lstm, lstm_backward, rnn, rnn_backward
 from lamina.ops.topk import topk, topk_backward
 
@@ -38,6 +42,9 @@ __all__ = [
     "avg_pool2d_backward",
     "conv2d",
     "conv2d_backward",
+    "draw",
+    "embedding",
+    "embedding_backward",
     "gemm",
     "gemm_backward",
     "gru",
@@ -54,12 +61,17 @@ __all__ = [
     "max_pool2d_backward",
     "mean_squared_error",
     "mean_squared_error_backward",
+    "memory_blocks",
+    "memory_blocks_backward",
+    "recurrent_plan",
+    "recurrent_step",
     "relu",
     "relu_backward",
     "rnn",
     "rnn_backward",
     "rnn_cell",
     "rnn_cell_backward",
+    "rms_step",
     "sgd_step",
     "sigmoid",
     "sigmoid_backward",

@@ -19,6 +19,23 @@ def shown(shape: tuple[int, ...], letters: str = "") -> str:
     return f"(shape {shape}, {letters})" if letters else f"(shape {shape})"
 
 
+def refuse_mask(who: str, name: str, value: Any) -> None:
+    """Raise TypeError for a masked array: `numpy.asarray` would drop its mask silently."""
+    if isinstance(value, np.ma.MaskedArray):
+        raise TypeError(
+            f"{who}: {name} is a masked array, whose mask would be lost; first call its .filled()"
+        )
+
+
+def array_of(who: str, name: str, value: Any, dtype: npt.DTypeLike | None = None) -> npt.NDArray[Any]:
+    """`value` as an array. TypeError for a masked one, ValueError for lists of different lengths."""
+    refuse_mask(who, name, value)
+    try:
+        return np.asarray(value, dtype)
+    except ValueError as error:
+        raise ValueError(f"{who}: {name} cannot become an array: {error}") from error
+
+
 def _is_float(value: npt.NDArray[Any] | np.generic) -> bool:
     return value.dtype.kind == "f" and value.dtype.itemsize in _NATIVE
 
@@ -36,7 +53,8 @@ def strided(op: str, **arrays: Any) -> list[Array]:
     """The arguments as float arrays of one dtype, float32 or float64, with any strides."""
     found: dict[str, Array] = {}
     for name, value in arrays.items():
-        if not isinstance(value, (np.ndarray, np.generic)) or isinstance(value, np.ma.MaskedArray):
+        refuse_mask(op, name, value)
+        if not isinstance(value, (np.ndarray, np.generic)):
             raise TypeError(
                 f"{op}: {name} must be a NumPy array, got {type(value).__name__}: "
                 "convert it with numpy.asarray(..., dtype=numpy.float32)"
@@ -161,10 +179,43 @@ def number(op: str, name: str, value: Any, below: float = math.inf) -> float:
     return found
 
 
-def labels(op: str, value: Any, expected: tuple[int, ...], classes: int) -> npt.NDArray[np.int64]:
-    """Class numbers 0..classes-1 of the shape `expected`, as contiguous int64."""
+def lengths(op: str, value: Any, rows: int, steps: int) -> npt.NDArray[np.int64]:
+    """Steps of each of `rows` sequences, 0..steps."""
+    found = np.asarray(value)
+    if found.dtype.kind not in "iu":
+        raise TypeError(f"{op}: lengths must be integers, got {found.dtype}")
+    if found.shape != (rows,):
+        raise ValueError(f"{op}: lengths must have shape ({rows},), one for each sequence, got {found.shape}")
+    wrong = np.flatnonzero((found < 0) | (found > steps))
+    if len(wrong):
+        raise ValueError(
+            f"{op}: lengths must lie in 0..{steps}, the steps of x; sequence {wrong[0]} has {found[wrong[0]]}"
+        )
+    return found.astype(np.int64)
+
+
+def tokens(op: str, name: str, value: Any, count: int, table: str) -> npt.NDArray[np.int64]:
+    """Whole numbers 0..count-1 of any shape, as contiguous int64; `table` is what they number."""
     if not isinstance(value, np.ndarray) or value.dtype.kind not in "iu":
         got = f"an array of {value.dtype}" if isinstance(value, np.ndarray) else type(value).__name__
+        raise TypeError(f"{op}: {name} must be a NumPy array of integers, got {got}")
+    wrong = (value < 0) | (value >= count)
+    if wrong.any():
+        first = tuple(int(i) for i in np.argwhere(wrong)[0])
+        raise ValueError(
+            f"{op}: token {value[first]} at {first} is out of range: {table} takes 0..{count - 1}"
+        )
+    return np.require(value, np.int64, ["C", "A"]).view(np.dtype(np.int64))
+
+
+def labels(op: str, value: Any, expected: tuple[int, ...], classes: int) -> npt.NDArray[np.int64]:
+    """Class numbers 0..classes-1 of the shape `expected`, as contiguous int64."""
+    refuse_mask(op, "labels", value)
+    if not isinstance(value, np.ndarray) or value.dtype.kind not in "iu":
+        got = type(value).__name__
+        if isinstance(value, np.ndarray):
+            hint = ": convert them with .astype(numpy.int64)" * (value.dtype.kind in "fb")
+            got = f"an array of {value.dtype}{hint}"
         raise TypeError(f"{op}: labels must be a NumPy array of integers, got {got}")
     shape(op, "labels", value, expected, "that of x without its last axis")
     wrong = (value < 0) | (value >= classes)

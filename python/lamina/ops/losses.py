@@ -27,11 +27,6 @@ def softmax_cross_entropy(x: Any, labels: Any) -> tuple[Array, CrossEntropyConte
     (x,) = check.floats("softmax_cross_entropy", x=x)
     if x.ndim == 0 or x.shape[-1] == 0:
         raise ValueError(f"softmax_cross_entropy: x must have at least one class {check.shown(x.shape)}")
-    if isinstance(labels, np.ma.MaskedArray):
-        raise TypeError(
-            "softmax_cross_entropy: labels is a masked array, whose mask would be lost; "
-            "first call its .filled()"
-        )
     labels = check.labels("softmax_cross_entropy", labels, x.shape[:-1], x.shape[-1])
     rows = x.reshape(x.size // x.shape[-1], x.shape[-1])
     losses: Array

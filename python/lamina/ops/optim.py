@@ -63,6 +63,18 @@ def adam_step(
     backend().adam_step(p, g, m, v, lr, beta1, beta2, eps, weight_decay, decoupled, step)
 
 
+def rms_step(p: Any, g: Any, v: Any, lr: float, keep: float, add: float, eps: float) -> None:
+    """v = keep v + add g^2; p -= lr g / (sqrt(v) + eps).
+
+    RMSprop (Tieleman & Hinton 2012, lecture 6e) where add = 1 - keep; Adagrad (Duchi, Hazan & Singer 2011)
+    where both are 1. p and v change, g does not. Errors as in `sgd_step`.
+    """
+    named = {"lr": lr, "keep": keep, "add": add, "eps": eps}
+    numbers = [check.number("rms_step", name, value) for name, value in named.items()]
+    p, g, v = _prepare("rms_step", g, p=p, v=v)
+    backend().rms_step(p, g, v, *numbers)
+
+
 def _prepare(op: str, g: Any, **written: Any) -> list[check.Array]:
     """The flat views of p, g and the state, in this order."""
     check.in_place(op, **written)

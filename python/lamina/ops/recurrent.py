@@ -84,6 +84,11 @@ def _check_shapes(op: str, x: Array, h: Array, w_ih: Array, w_hh: Array, b: Arra
     check.not_empty(op, "h", h, "NH")
     (n, features), hidden = x.shape, h.shape[1]
     check.shape(op, "h", h, (n, hidden), "(N, H) with the N of x")
+    if w_ih.ndim == 2 and w_ih.shape[1] != features:
+        raise ValueError(
+            f"{op}: x has {features} features {check.shown(x.shape, 'ND')} but w_ih expects {w_ih.shape[1]} "
+            f"{check.shown(w_ih.shape)}"
+        )
     rows = "H" if gates == 1 else f"{gates}H"
     check.shape(op, "w_ih", w_ih, (gates * hidden, features), f"({rows}, D)")
     check.shape(op, "w_hh", w_hh, (gates * hidden, hidden), f"({rows}, H)")

@@ -61,17 +61,7 @@ def _pack_ragged(lengths: _Indices, steps: int, reverse: bool) -> Packing:
 def _packing(op: str, lengths: Any, rows: int, steps: int, reverse: bool) -> Packing:
     if lengths is None:
         return _pack_equal(rows, steps, bool(reverse))
-    found = np.asarray(lengths)
-    if found.dtype.kind not in "iu":
-        raise TypeError(f"{op}: lengths must be integers, got {found.dtype}")
-    if found.shape != (rows,):
-        raise ValueError(f"{op}: lengths must have shape ({rows},), one for each sequence, got {found.shape}")
-    wrong = np.flatnonzero((found < 0) | (found > steps))
-    if len(wrong):
-        raise ValueError(
-            f"{op}: lengths must lie in 0..{steps}, the steps of x; sequence {wrong[0]} has {found[wrong[0]]}"
-        )
-    return _pack_ragged(found.astype(np.int64), steps, bool(reverse))
+    return _pack_ragged(check.lengths(op, lengths, rows, steps), steps, bool(reverse))
 
 
 def rnn(
@@ -257,13 +247,7 @@ def _backward(
 
 def _tokens(op: str, x: npt.NDArray[Any], least_above: int) -> _Indices:
     """Whole numbers (N,T) in 0..D-1 as a vector."""
-    wrong = np.argwhere((x < 0) | (x >= least_above))
-    if len(wrong):
-        n, t = wrong[0]
-        raise ValueError(
-            f"{op}: token {x[n, t]} at ({n}, {t}) is out of range: w_ih takes 0..{least_above - 1}"
-        )
-    return np.ascontiguousarray(x, np.int64).reshape(-1)
+    return check.tokens(op, "x", x, least_above, "w_ih").reshape(-1)
 
 
 def _last(packing: Packing, rows: Array, at: _Indices, initial: Any) -> Array:

@@ -3,6 +3,7 @@
 from lamina.optim.adam import Adam, AdamW
 from lamina.optim.clip import clip_grad_norm, clip_grad_value
 from lamina.optim.optimizer import Optimizer
+from lamina.optim.rmsprop import Adagrad, RMSprop
 from lamina.optim.sgd import SGD
 
-__all__ = ["SGD", "Adam", "AdamW", "Optimizer", "clip_grad_norm", "clip_grad_value"]
+__all__ = ["SGD", "Adagrad", "Adam", "AdamW", "Optimizer", "RMSprop", "clip_grad_norm", "clip_grad_value"]

@@ -171,7 +171,7 @@ class Optimizer:
         """The buffers as arrays of the parameters' shapes and dtypes; ValueError if they are not."""
         return {
             key: [
-                _converted(f"{name}: {key}[{i}]", np.asarray(given), mine)
+                _converted(name, f"{key}[{i}]", given, mine)
                 for i, (given, mine) in enumerate(zip(buffers[key], views, strict=True))
             ]
             for key, views in self._views().items()
@@ -218,8 +218,13 @@ class Optimizer:
         return f"{type(self).__name__}({len(self._order)} parameters, {count:,} numbers, {shown})"
 
 
-def _converted(name: str, given: Array, mine: Array) -> Array:
-    """`given` in the dtype of `mine`. ValueError for another shape, no real numbers, or an overflow."""
+def _converted(who: str, what: str, value: Any, mine: Array) -> Array:
+    """The buffer `value` in the dtype of `mine`.
+
+    ValueError for another shape, no real numbers, or an overflow; TypeError for a masked array.
+    """
+    check.refuse_mask(who, what, value)
+    name, given = f"{who}: {what}", np.asarray(value)
     if given.shape != mine.shape:
         raise ValueError(f"{name} has shape {given.shape}, expected {mine.shape}")
     if not np.can_cast(given.dtype, mine.dtype, "same_kind"):

@@ -17,6 +17,8 @@ from lamina.reference.activations import (
     tanh_backward,
 )
 from lamina.reference.conv import conv2d, conv2d_backward_input, conv2d_backward_weight
+from lamina.reference.draw import draw
+from lamina.reference.embedding import embedding, embedding_backward
 from lamina.reference.gemm import bias_backward, gemm
 from lamina.reference.losses import (
     mean_squared_error,
@@ -24,9 +26,11 @@ from lamina.reference.losses import (
     softmax_cross_entropy,
     softmax_cross_entropy_backward,
 )
-from lamina.reference.optim import adam_step, sgd_step
+from lamina.reference.memory_blocks import memory_blocks, memory_blocks_backward
+from lamina.reference.optim import adam_step, rms_step, sgd_step
 from lamina.reference.pool import avg_pool2d, avg_pool2d_backward, max_pool2d, max_pool2d_backward
 from lamina.reference.recurrent import lstm_cell, lstm_cell_backward, rnn_cell, rnn_cell_backward
+from lamina.reference.recurrent_step import recurrent_step
 from lamina.reference.sequence import sequence, sequence_backward
 from lamina.reference.topk import topk
 
@@ -38,6 +42,9 @@ __all__ = [
     "conv2d",
     "conv2d_backward_input",
     "conv2d_backward_weight",
+    "draw",
+    "embedding",
+    "embedding_backward",
     "gemm",
     "log_softmax",
     "log_softmax_backward",
@@ -47,12 +54,16 @@ __all__ = [
     "max_pool2d_backward",
     "mean_squared_error",
     "mean_squared_error_backward",
+    "memory_blocks",
+    "memory_blocks_backward",
     "relu",
     "relu_backward",
+    "recurrent_step",
     "rnn_cell",
     "rnn_cell_backward",
     "sequence",
     "sequence_backward",
+    "rms_step",
     "sgd_step",
     "sigmoid",
     "sigmoid_backward",

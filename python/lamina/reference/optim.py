@@ -1,4 +1,4 @@
-"""Steps of SGD and Adam on flat arrays, in place."""
+"""Steps of SGD, Adam, RMSprop and Adagrad on flat arrays, in place."""
 
 import numpy as np
 
@@ -43,3 +43,10 @@ def adam_step(
     root = np.sqrt(v / (1 - beta2**step))
     root += eps
     p -= (lr / (1 - beta1**step)) * (m / root)
+
+
+def rms_step(p: Array, g: Array, v: Array, lr: float, keep: float, add: float, eps: float) -> None:
+    """v = keep v + add g^2; p -= lr g / (sqrt(v) + eps)."""
+    v *= keep
+    v += add * (g * g)
+    p -= lr * g / (np.sqrt(v) + eps)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from lamina.nn import Module
+from lamina.nn._errors import kind
 from lamina.optim import Optimizer
 from lamina.train.callbacks import Callback, Checkpoint, CSVLogger, EarlyStopping
 from lamina.train.history import check_monitor
@@ -17,14 +18,14 @@ _ADD_NOTHING = [cls.on_epoch_end for cls in (Callback, Checkpoint, CSVLogger, Ea
 def check_model(who: str, model: object) -> None:
     """Raise TypeError unless `model` is a module."""
     if not isinstance(model, Module):
-        raise TypeError(f"{who}: model must be a lamina.nn.Module, got {_shown(model)}")
+        raise TypeError(f"{who}: model must be a lamina.nn.Module, got {kind(model)}")
 
 
 def check_loss(who: str, loss: object) -> None:
     """Raise TypeError unless `loss` can be called with a prediction and a target."""
     if isinstance(loss, type) or not callable(loss):
         raise TypeError(
-            f"{who}: loss must be a function of prediction and target, as nn.MSELoss() is, got {_shown(loss)}"
+            f"{who}: loss must be a function of prediction and target, as nn.MSELoss() is, got {kind(loss)}"
         )
 
 
@@ -37,7 +38,7 @@ def check_optimizer(optimizer: Any, model: Module, loss: Any) -> None:
     if isinstance(optimizer, type) or not (callable(step) and callable(zero_grad)):
         raise TypeError(
             "fit: optimizer must be an optimiser, such as optim.Adam(model.parameters(), 1e-3), "
-            f"got {_shown(optimizer)}"
+            f"got {kind(optimizer)}"
         )
     if not isinstance(optimizer, Optimizer):
         return  # one of your own, which need not say what it changes
@@ -52,12 +53,12 @@ def check_optimizer(optimizer: Any, model: Module, loss: Any) -> None:
 def checked_callbacks(callbacks: object) -> list[Callback]:
     """The callbacks as a list; TypeError unless all are instances of `Callback`."""
     if isinstance(callbacks, (Callback, type)) or not isinstance(callbacks, Iterable):
-        raise TypeError(f"fit: callbacks must be a sequence, as [EarlyStopping()], got {_shown(callbacks)}")
+        raise TypeError(f"fit: callbacks must be a sequence, as [EarlyStopping()], got {kind(callbacks)}")
     found = list(callbacks)
     for i, callback in enumerate(found):
         if not isinstance(callback, Callback):
             raise TypeError(
-                f"fit: callbacks[{i}] must be an instance of lamina.train.Callback, got {_shown(callback)}"
+                f"fit: callbacks[{i}] must be an instance of lamina.train.Callback, got {kind(callback)}"
             )
     return found
 
@@ -76,10 +77,3 @@ def check_watched(callbacks: Sequence[Callback], measures: Sequence[str], *, val
         watched = callback._watched()
         if watched is not None:
             check_monitor(type(callback).__name__, watched, names)
-
-
-def _shown(value: object) -> str:
-    """What a value is, as messages say it."""
-    if isinstance(value, type):
-        return f"the class {value.__name__}: make an instance, {value.__name__}(...)"
-    return "None" if value is None else type(value).__name__

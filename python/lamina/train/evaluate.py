@@ -33,7 +33,11 @@ class Averages:
         if loss is not None:
             self._sums["loss"] += n * loss
         for name, metric in self.metrics.items():
-            self._sums[name] += n * float(metric(y_pred, y_true))
+            value = metric(y_pred, y_true)
+            try:
+                self._sums[name] += n * float(value)
+            except (TypeError, ValueError):
+                raise TypeError(f"the metric {name} must return one number, got {value!r:.80}") from None
 
     def means(self) -> dict[str, float]:
         """The means so far."""
@@ -84,7 +88,7 @@ def evaluate_samples(
         model.eval()
         for rows in samples.in_order(batch_size):
             x, y = samples.take(rows)
-            y_pred = model(x)
+            y_pred = predicted("evaluate", model, x)
             averages.add(None if loss is None else scalar("evaluate", loss(y_pred, y)), y_pred.data, y)
     return averages.means()
 
@@ -98,6 +102,14 @@ def modes_kept(model: Module) -> Iterator[None]:
     finally:
         for module, mode in modes:
             module.training = mode
+
+
+def predicted(who: str, model: Module, x: npt.NDArray[Any]) -> Tensor:
+    """What the model makes of a batch; TypeError unless that is one tensor."""
+    y_pred = model(x)
+    if not isinstance(y_pred, Tensor):
+        raise TypeError(f"{who}: the model must return one lamina Tensor, got {type(y_pred).__name__}")
+    return y_pred
 
 
 def scalar(who: str, loss: Tensor) -> float:

@@ -15,7 +15,7 @@ from lamina.nn import Module
 from lamina.train.callbacks import Callback, Run
 from lamina.train.checks import check_loss, check_model, check_optimizer, check_watched, checked_callbacks
 from lamina.train.diagnosis import Diverged, diagnose
-from lamina.train.evaluate import Averages, Loss, evaluate_samples, modes_kept, scalar
+from lamina.train.evaluate import Averages, Loss, evaluate_samples, modes_kept, predicted, scalar
 from lamina.train.history import History
 from lamina.train.metrics import Metric, resolve
 from lamina.train.progress import Progress
@@ -73,10 +73,10 @@ def fit(
     check_optimizer(optimizer, model, loss)
     callbacks = checked_callbacks(callbacks)
     named = resolve(metrics)
-    rng = config.rng() if seed is None else np.random.default_rng(seed)
+    rng = config.rng() if seed is None else config.seeded("fit: seed", seed)
     samples, held_out = Samples(x, y, who="fit"), None
-    if isinstance(validation, (int, float)) and not isinstance(validation, bool):
-        samples, held_out = samples.split(validation, rng, "fit")
+    if isinstance(validation, (int, float, np.floating)) and not isinstance(validation, bool):
+        samples, held_out = samples.split(float(validation), rng, "fit")
     elif validation is not None:
         held_out = _validation_pair(validation)
     check_watched(callbacks, ["loss", *named], validated=held_out is not None)
@@ -144,7 +144,7 @@ def _step(run: Run, samples: Samples, rows: npt.NDArray[np.intp], loss: Loss, av
     """Forward, backward, update."""
     x, y = samples.take(rows)
     run.optimizer.zero_grad()
-    y_pred = run.model(x)
+    y_pred = predicted("fit", run.model, x)
     value = loss(y_pred, y)
     run.loss = scalar("fit", value)
     if not math.isfinite(run.loss):
@@ -171,5 +171,5 @@ def _check_options(epochs: object, batch_size: object, verbose: object) -> None:
         raise TypeError(f"fit: epochs must be an int, got {epochs!r}")
     if epochs < 1:
         raise ValueError(f"fit: epochs is {epochs}, expected at least 1")
-    if verbose not in (0, 1, 2):
+    if not isinstance(verbose, (int, np.integer)) or verbose not in (0, 1, 2):
         raise ValueError(f"fit: verbose is {verbose!r}, expected 0, 1 or 2")

@@ -6,13 +6,13 @@ means over samples themselves.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from lamina.nn._cast import refuse_mask
+from lamina.ops._check import array_of
 
 Metric = Callable[[npt.NDArray[Any], npt.NDArray[Any]], float]
 
@@ -77,6 +77,8 @@ def resolve(metrics: Sequence[str | Metric]) -> dict[str, Metric]:
     """Names or functions -> {name: function}; raises ValueError for unknown or repeated names."""
     if isinstance(metrics, str) or callable(metrics):
         raise TypeError(f"metrics must be a sequence, as [{metrics!r}], not {metrics!r} alone")
+    if not isinstance(metrics, Iterable):
+        raise TypeError(f"metrics must be a sequence of names or functions, got {metrics!r}")
     found: dict[str, Metric] = {}
     for metric in metrics:
         name, function = _named(metric)
@@ -130,9 +132,7 @@ def _same_shape(
 def _plain(
     name: str, y_pred: npt.ArrayLike, y_true: npt.ArrayLike
 ) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-    refuse_mask(name, "y_pred", y_pred)
-    refuse_mask(name, "y_true", y_true)
-    return np.asarray(y_pred), np.asarray(y_true)
+    return array_of(name, "y_pred", y_pred), array_of(name, "y_true", y_true)
 
 
 def _not_empty(name: str, truth: npt.NDArray[Any]) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lamina.nn._cast import refuse_mask
+from lamina.ops._check import array_of
 
 Rows = slice | npt.NDArray[np.intp]
 
@@ -19,11 +19,11 @@ class Samples:
     def __init__(
         self, x: npt.ArrayLike, y: npt.ArrayLike, *, who: str, rows: npt.NDArray[np.intp] | None = None
     ) -> None:
-        refuse_mask(who, "x", x)
-        refuse_mask(who, "y", y)
-        self.x = np.asarray(x)  # a memory map stays one: asarray makes a view of it
-        self.y = self.x if y is x else np.asarray(y)
+        self.x = array_of(who, "x", x)  # a memory map stays one: this is a view of it
+        self.y = self.x if y is x else array_of(who, "y", y)
         self.rows = rows
+        if self.x.dtype.kind not in "fiub":
+            raise TypeError(f"{who}: x must hold numbers, got {type(x).__name__} ({self.x.dtype})")
         if self.x.ndim == 0 or self.y.ndim == 0:
             raise ValueError(
                 f"{who}: x and y need an axis of samples, got shapes {self.x.shape} and {self.y.shape}"

@@ -10,6 +10,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from lamina.ops import _check as check
+from lamina.viz._canvas import new_figure
+
 
 def tile(
     images: npt.ArrayLike, *, columns: int | None = None, gap: int = 1, background: float = 1.0
@@ -20,13 +23,14 @@ def tile(
     gap: pixels between images and around them, filled with `background`.
     Returns float32 (rows * (H + gap) + gap, columns * (W + gap) + gap), with C at the end if given.
     """
-    x = np.asarray(images, dtype=np.float32)
+    x = check.array_of("tile", "images", images, np.float32)
     if x.ndim not in (3, 4) or 0 in x.shape:
         raise ValueError(
             f"tile: images have shape {x.shape}, expected (N, H, W) or (N, H, W, C), none of them 0"
         )
     n, height, width = x.shape[:3]
-    columns = columns or math.ceil(math.sqrt(n))
+    columns = math.ceil(math.sqrt(n)) if columns is None else check.integer("tile", "columns", columns, 1)
+    gap = check.integer("tile", "gap", gap, 0)
     rows = math.ceil(n / columns)
     shape = (rows * (height + gap) + gap, columns * (width + gap) + gap, *x.shape[3:])
     canvas = np.full(shape, background, np.float32)
@@ -48,7 +52,7 @@ def image_grid(
     titles: one line above each image; without them the images stand closer, `columns` a row.
     Returns the matplotlib Figure, also saved to `path` if given. Needs `pip install "lamina[plot]"`.
     """
-    x = np.asarray(images)
+    x = check.array_of("image_grid", "images", images)
     x = x[..., 0] if x.ndim == 4 and x.shape[3] == 1 else x
     if titles is None:
         canvas = tile(x, columns=columns)
@@ -73,18 +77,14 @@ def filter_grid(
     filters: npt.ArrayLike, *, columns: int | None = None, path: str | os.PathLike[str] | None = None
 ) -> Any:
     """Draw filters (N, H, W) or (N, H, W, C), each scaled by its greatest magnitude: 0 is middle grey."""
-    w = np.asarray(filters, dtype=np.float64)
+    w = check.array_of("filter_grid", "filters", filters, np.float64)
     greatest = np.abs(w).max(axis=tuple(range(1, w.ndim)), keepdims=True)
     return image_grid(0.5 + 0.5 * w / np.where(greatest == 0, 1, greatest), columns=columns, path=path)
 
 
 def _figure(aspect: float) -> Any:
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError('lamina.viz needs matplotlib: pip install "lamina[plot]"') from error
     area = 36.0  # square inches
-    return Figure(figsize=(math.sqrt(area * aspect), math.sqrt(area / aspect)), layout="constrained")
+    return new_figure(math.sqrt(area * aspect), math.sqrt(area / aspect))
 
 
 def _show(axes: Any, image: npt.NDArray[Any]) -> None:

@@ -1,0 +1,1 @@
+"""Sequences that papers on recurrent nets learn, one kind a module."""

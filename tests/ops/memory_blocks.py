@@ -1,0 +1,163 @@
+"""Memory blocks by their definition, cell by cell, with complex numbers for gradients.
+
+The derivative along a direction v is the imaginary part of f(x + i h v) / h for a tiny h, without rounding of
+differences; where an edge of the graph is cut, the imaginary part is dropped: that defines the truncated
+gradient.
+"""
+
+import numpy as np
+
+_TINY = 2.0**-300
+_RANGE = {"in": 2, "state": 1}  # of "1997", each way
+
+
+def _logistic(x):
+    return 1 / (1 + np.exp(-x)) if x.real > 0 else np.exp(x) / (1 + np.exp(x))
+
+
+def _squash(kind, where, x):
+    if kind == "1997":
+        return _RANGE[where] * (2 * _logistic(x) - 1)
+    return {"tanh": np.tanh, "logistic": _logistic, "identity": complex}[kind](x)
+
+
+def layout(
+    hidden, cells_per_block=1, input_gate=True, forget_gate=True, output_gate=True, squash_input="", **_
+):
+    """Which rows of the weights are whose: {"i": [...], ...}."""
+    blocks, rows, start = hidden // cells_per_block, {}, 0
+    present = {"i": input_gate, "f": forget_gate is True, "g": True, "o": output_gate}
+    for name in (name for name, there in present.items() if there):
+        size = hidden if name == "g" else blocks
+        rows[name] = list(range(start, start + size))
+        start += size
+    return rows
+
+
+def _bias(arrays, rows):
+    count = sum(map(len, rows.values()))
+    b, full = arrays.get("b"), np.zeros(count, complex)
+    if b is None:
+        return full
+    biased = range(count) if len(b) == count else [r for name in rows if name != "g" for r in rows[name]]
+    full[list(biased)] = b
+    return full
+
+
+def _step(arrays, rows, x, u, c, options):
+    cells, hidden = options.get("cells_per_block", 1), len(c)
+    cut = (lambda v: v.real + 0j) if options.get("truncated") else (lambda v: v)
+    a = arrays["w_ih"] @ cut(x) + arrays["w_hh"] @ cut(u) + _bias(arrays, rows)
+    gates = [name for name in rows if name != "g"]
+    peepholes = dict(zip(gates, arrays["peepholes"], strict=True)) if "peepholes" in arrays else {}
+
+    def opened(name, seen):
+        found = []
+        for block, row in enumerate(rows[name]):
+            own = slice(block * cells, (block + 1) * cells)
+            found.append(_logistic(a[row] + (peepholes[name][own] @ cut(seen[own]) if peepholes else 0)))
+        return np.array(found)
+
+    one = np.ones(hidden // cells)
+    i = opened("i", c) if "i" in rows else one
+    f = opened("f", c) if "f" in rows else 1 - i if options.get("forget_gate") == "coupled" else one
+    g = np.array([_squash(options.get("squash_input", "tanh"), "in", a[row]) for row in rows["g"]])
+    c = np.array([f[k // cells] * c[k] + i[k // cells] * g[k] for k in range(hidden)])
+    o = opened("o", c) if "o" in rows else one
+    h = [_squash(options.get("squash_state", "tanh"), "state", c[k]) for k in range(hidden)]
+    y = np.array([o[k // cells] * h[k] for k in range(hidden)])
+    sent = np.concatenate([y, *({"i": i, "f": f, "o": o}[name] for name in gates)])
+    return y, sent[: len(u)], c
+
+
+def _outputs(arrays, lengths=None, reverse=False, **options):
+    rows = layout(arrays["c0"].shape[1], **options)
+    n, steps, _ = arrays["x"].shape
+    y = np.zeros((n, steps, arrays["c0"].shape[1]), complex)
+    u, c = arrays["u0"].astype(complex), arrays["c0"].astype(complex)
+    for row in range(n):
+        length = steps if lengths is None else lengths[row]
+        for t in range(length)[:: -1 if reverse else 1]:
+            y[row, t], u[row], c[row] = _step(arrays, rows, arrays["x"][row, t], u[row], c[row], options)
+    return y, u, c
+
+
+def memory_blocks(arrays, **options):
+    """-> y, u, c."""
+    return tuple(out.real for out in _outputs(arrays, **options))
+
+
+def memory_blocks_backward(dys, arrays, **options):
+    """Gradients by name, one element after the other."""
+    grads = {name: np.zeros(value.shape) for name, value in arrays.items()}
+    for name, value in arrays.items():
+        for place in np.ndindex(value.shape):
+            moved = value.astype(complex)
+            moved[place] += 1j * _TINY
+            outputs = _outputs(arrays | {name: moved}, **options)
+            grads[name][place] = sum(np.sum(y.imag * dy) for y, dy in zip(outputs, dys, strict=True)) / _TINY
+    return grads
+
+
+def case(n, t, d, blocks, sent="cells", bias="all", peepholes=False, **options):
+    """Name, shapes and options of a case. sent: what goes back, "nothing", "cells" or "all"."""
+    hidden = blocks * options.get("cells_per_block", 1)
+    rows = layout(hidden, **options)
+    gates = sum(len(rows[name]) for name in rows if name != "g")
+    width = {"nothing": 0, "cells": hidden, "all": hidden + gates}[sent]
+    shapes = {"x": (n, t, d), "u0": (n, width), "c0": (n, hidden)}
+    shapes |= {"w_ih": (hidden + gates, d), "w_hh": (hidden + gates, width)}
+    if bias:
+        shapes["b"] = (hidden + gates if bias == "all" else gates,)
+    if peepholes:
+        shapes["peepholes"] = (len(rows) - 1, hidden)
+    words = [f"{n}x{t}x{d}x{blocks}", sent, str(bias), *(["peepholes"] if peepholes else [])]
+    words += [f"{name}={value}".replace(" ", "") for name, value in options.items()]
+    return "-".join(words), shapes, options
+
+
+_LINEAR = {
+    "input_gate": False,
+    "forget_gate": False,
+    "output_gate": False,
+    "squash_input": "identity",
+    "squash_state": "identity",
+}
+# Sums alone, and small enough that every one is a whole number in float32 too.
+WHOLE = [
+    case(3, 3, 2, 3, **_LINEAR),
+    case(2, 2, 3, 2, bias=None, cells_per_block=2, reverse=True, **_LINEAR),
+    case(4, 3, 2, 2, cells_per_block=3, lengths=(1, 3, 0, 2), **_LINEAR),
+    case(4, 3, 2, 4, lengths=(3, 2, 3, 3), reverse=True, truncated=True, **_LINEAR),
+    case(20, 1, 5, 17, sent="nothing", **_LINEAR),
+]
+_1997 = {"forget_gate": False, "squash_input": "1997", "squash_state": "1997"}
+BLOCKS = [
+    case(1, 1, 1, 1),
+    case(2, 1, 2, 2, sent="all", cells_per_block=2, peepholes=True, truncated=True, **_1997),
+    case(2, 2, 3, 2, sent="all", bias="gates", cells_per_block=2, truncated=True, **_1997),
+    case(1, 2, 3, 2, sent="all", peepholes=True, reverse=True),
+    case(3, 4, 3, 3, sent="all", bias="gates", cells_per_block=2, **_1997),
+    case(3, 4, 3, 3, cells_per_block=2, peepholes=True, lengths=(4, 0, 2)),
+    case(3, 4, 3, 3, cells_per_block=2, peepholes=True, lengths=(4, 0, 2), truncated=True, reverse=True),
+    case(3, 4, 2, 2, sent="all", peepholes=True, forget_gate="coupled", cells_per_block=2),
+    case(3, 4, 2, 4, sent="all", bias=None, forget_gate="coupled", truncated=True, lengths=(1, 4, 3)),
+    case(
+        2,
+        4,
+        3,
+        1,
+        sent="nothing",
+        bias=None,
+        output_gate=False,
+        forget_gate=False,
+        squash_input="logistic",
+        squash_state="identity",
+        truncated=True,
+    ),
+    case(2, 3, 3, 2, sent="all", input_gate=False, peepholes=True, squash_state="logistic"),
+    case(2, 3, 3, 2, sent="all", output_gate=False, peepholes=True, lengths=(3, 1), reverse=True),
+    case(0, 3, 2, 4),
+    case(3, 0, 2, 2, sent="all", cells_per_block=2, peepholes=True),
+    case(17, 2, 4, 19, lengths=tuple(i % 3 for i in range(17))),
+]
