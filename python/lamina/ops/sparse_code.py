@@ -17,10 +17,10 @@ _Units = npt.NDArray[np.int64]
 
 
 def _check_k(op: str, k: Any, units: int) -> int:
-    k = check.integer(op, "k", k, 1)
-    if k > units:
-        raise ValueError(f"{op}: k = {k} is more than the {units} units")
-    return k
+    found = check.integer(op, "k", k, 1)
+    if found > units:
+        raise ValueError(f"{op}: k = {found} is more than the {units} units")
+    return found
 
 
 class KSparseContext(NamedTuple):
@@ -117,7 +117,8 @@ def sparse_linear(values: Any, units: Any, w: Any, b: Any = None) -> tuple[Array
     values, w, *rest = check.floats(op, values=values, w=w, **({} if b is None else {"b": b}))
     check.ndim(op, "values", values, "MK")
     check.ndim(op, "w", w, "ND")
-    units = check.labels(op, units, values.shape, len(w), name="units")
+    units = check.tokens(op, "units", units, len(w), "w")
+    check.shape(op, "units", units, values.shape, "that of values (M, K)")
     for bias in rest:
         check.shape(op, "b", bias, (w.shape[1],), "one per column of w")
     y: Array = backend().sparse_linear(values, units, w, rest[0] if rest else None)
