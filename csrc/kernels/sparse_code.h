@@ -7,6 +7,9 @@
 //
 // The cost follows k, not N, but for rows of dw that nobody chose: those are written as zeros.
 #pragma once
+#include <limits>
+#include <type_traits>
+
 #include "kernels/embedding.h"
 
 namespace lamina {
