@@ -10,9 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from tests.ops.memory_blocks import memory_blocks, memory_blocks_backward  # noqa: F401 (found by name)
+from tests.ops import memory_blocks as blocks
 
 Arrays = dict[str, np.ndarray]
+
+# Definitions are found here by their op's name; these have a file of their own.
+memory_blocks, memory_blocks_backward = blocks.memory_blocks, blocks.memory_blocks_backward
 
 
 def sides(
