@@ -22,7 +22,7 @@ def loss_curves(
 ) -> Any:
     """Draw the losses of up to six runs in one panel, each from 1.
 
-    losses: by the name of the run, (T,), as `history["loss"]` of `fit` or `losses` of `optim.minimize`.
+    losses: by the name of the run, (T,), as `history["loss"]` of `fit` or `losses` of `LBFGS.minimize`.
     log: a logarithmic scale. label: what a step is. Returns the matplotlib Figure, also saved to `path` if
     given. ValueError for no run, more than six, or one of another shape. Needs `pip install "lamina[plot]"`.
     """
