@@ -92,15 +92,14 @@ def _pooled(x: Tensor, layer: nn.MaxPool2d, switches: list[Any]) -> Tensor:
     return record(y, (x,), ops.max_pool2d_backward, ctx)
 
 
-class Unpool(nn.Module):
+class Unpool(nn.MaxUnpool2d):
     """x (N,H,W,C) -> y (N,2H,2W,C), 0 but for the place in each window of 2 by 2 where the maximum stood."""
 
     def forward(self, x: Tensor, switches: Any = None) -> Tensor:
         """switches: the context of `ops.max_pool2d`; None: the first place of each window."""
         if switches is None:
             return apply(_first_places, _first_places_backward, x)
-        y, ctx = ops.max_unpool2d(x.data, switches)
-        return record(y, (x,), ops.max_unpool2d_backward, ctx)
+        return super().forward(x, switches)
 
 
 def _first_places(x: Array) -> tuple[Array, None]:

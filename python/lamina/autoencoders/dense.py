@@ -48,7 +48,7 @@ class DenseAutoencoder(Autoencoder):
     @property
     def hidden(self) -> nn.Linear:
         """The layer whose weights (hidden, in) are the filters."""
-        found = next(iter(self.encoder))
+        found = self.encoder[0]
         assert isinstance(found, nn.Linear)
         return found
 

@@ -17,11 +17,12 @@ class KSparseAutoencoder(Autoencoder):
     straight line to k over the first half of the epochs, so that no unit is never chosen. alpha: `encode`
     keeps alpha k units in evaluation (at most all); the reconstruction is always that of k.
 
-    `hidden`, a `Linear`, has the filters; they start normal with deviation 0.01, the biases at 0. noise,
+    The filters, `hidden.weight`, start normal with deviation 0.01, the biases at 0. noise,
     weight_decay: see `Autoencoder`. Source: A. Makhzani & B. Frey, "k-Sparse Autoencoders", 2014. ValueError
     for a k outside 1..hidden_features, a start outside k..hidden_features, an alpha below 1.
     """
 
+    encoder: nn.Sequential
     decoder: Tied
 
     def __init__(
@@ -44,12 +45,25 @@ class KSparseAutoencoder(Autoencoder):
         self.alpha = alpha
         self._set_common(noise, weight_decay)
         rng = init.generator(rng)
-        self.hidden = nn.Linear(in_features, hidden_features, rng=rng)
-        self.hidden.weight.data[...] = init.normal((hidden_features, in_features), 0, 0.01, rng=rng)
-        self.hidden.bias = nn.Parameter(init.zeros(hidden_features))
-        self.kept = nn.KSparse(k, alpha=alpha)
-        self.encoder = nn.Sequential(self.hidden, self.kept)
-        self.decoder = Tied(self.hidden)
+        hidden = nn.Linear(in_features, hidden_features, rng=rng)
+        hidden.weight.data[...] = init.normal((hidden_features, in_features), 0, 0.01, rng=rng)
+        hidden.bias = nn.Parameter(init.zeros(hidden_features))
+        self.encoder = nn.Sequential(hidden, nn.KSparse(k, alpha=alpha))
+        self.decoder = Tied(hidden)
+
+    @property
+    def hidden(self) -> nn.Linear:
+        """The layer whose weights (hidden, in) are the filters."""
+        found = self.encoder[0]
+        assert isinstance(found, nn.Linear)
+        return found
+
+    @property
+    def kept(self) -> nn.KSparse:
+        """The layer that keeps the k greatest; its k is that of now."""
+        found = self.encoder[1]
+        assert isinstance(found, nn.KSparse)
+        return found
 
     def autoencode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """x (N, in) -> the k values of each code (N,k) and y (N, in)."""
