@@ -18,6 +18,7 @@ FLOORS = [
     {"autograd"},
     {"init"},
     {"nn", "optim"},
+    {"autoencoders"},
     {"models", "io", "datasets", "image", "probe", "pytorch", "testing", "text"},
     {"train"},
     {"viz", "cli", "sklearn", "onnx", "distributed"},

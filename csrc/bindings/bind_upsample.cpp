@@ -4,7 +4,11 @@ namespace lamina {
 namespace {
 
 UpsampleShape upsample_shape(const char* op, const Shape& x, Pair factor, bool bilinear) {
-  if (factor[0] < 1 || factor[1] < 1) fail_value(std::string(op) + ": factors must be at least 1");
+  const Index limit = Index{1} << 31;
+  if (factor[0] < 1 || factor[1] < 1 || factor[0] > limit || factor[1] > limit)
+    fail_value(std::string(op) + ": factors must be from 1 to " + std::to_string(limit));
+  if (x[1] * factor[0] > limit || x[2] * factor[1] > limit)
+    fail_value(std::string(op) + ": the image would be too large");
   return {x[0], x[1], x[2], x[3], factor[0], factor[1], bilinear};
 }
 

@@ -44,7 +44,8 @@ template <class T>
 __attribute__((noinline)) Key<T> kth_greatest(const Key<T>* keys, Index vectors, Index k) {
   typedef std::make_unsigned_t<Key<T>> Unsigned;
   Key<T> low = std::numeric_limits<Key<T>>::max(), high = std::numeric_limits<Key<T>>::min();
-  for (Index i = 0; i < vectors * kLanes<T>; ++i) low = keys[i] < low ? keys[i] : low, high = keys[i] > high ? keys[i] : high;
+  for (Index i = 0; i < vectors * kLanes<T>; ++i)
+    low = keys[i] < low ? keys[i] : low, high = keys[i] > high ? keys[i] : high;
   while (low < high) {
     const Unsigned range = static_cast<Unsigned>(high) - static_cast<Unsigned>(low);
     const Key<T> middle = static_cast<Key<T>>(static_cast<Unsigned>(low) + range / 2 + range % 2);
@@ -82,8 +83,8 @@ void support(Index M, Index N, Index k, const T* z, T* values, std::int64_t* uni
   });
 }
 
-constexpr int kCodeVectors = 8;       // of a row of w at a time: so many sums stay in registers
-constexpr Index kCodeRows = 16;       // of a task: the columns of w that it reads stay in L2 for the next ones
+constexpr int kCodeVectors = 8;  // of a row of w at a time: so many sums stay in registers
+constexpr Index kCodeRows = 16;  // of a task: the columns of w that it reads stay in L2 for the next ones
 template <class T>
 constexpr Index kCodeColumns = kCodeVectors * kLanes<T>;
 
@@ -93,8 +94,7 @@ __attribute__((noinline)) void add_rows(Index k, const T* v, const std::int64_t*
                                         T* sum, Index n) {
   if (n == kCodeColumns<T>) {
     Vec<T> acc[kCodeVectors];
-    LAMINA_UNROLL for (int i = 0; i < kCodeVectors; ++i) acc[i] =
-        start ? load(start + i * kLanes<T>) : splat(T(0));
+    LAMINA_UNROLL for (int i = 0; i < kCodeVectors; ++i) acc[i] = start ? load(start + i * kLanes<T>) : splat(T(0));
     for (Index j = 0; j < k; ++j) {
       const Vec<T> value = splat(v[j]);
       const T* const row = w + u[j] * D;
@@ -128,7 +128,8 @@ LAMINA_INLINE T dot(Index n, const T* a, const T* b) {
     sum += load(a + i) * load(b + i);
     more += load(a + i + kLanes<T>) * load(b + i + kLanes<T>);
   }
-  for_vectors<T>(i, n, [&](Index j, int lanes) LAMINA_STEP { sum += load_some(a + j, lanes) * load_some(b + j, lanes); });
+  for_vectors<T>(i, n,
+                 [&](Index j, int lanes) LAMINA_STEP { sum += load_some(a + j, lanes) * load_some(b + j, lanes); });
   return hsum<T>(sum + more);
 }
 template <class T>

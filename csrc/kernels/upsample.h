@@ -63,7 +63,8 @@ void upsample2d(const UpsampleShape& s, const T* x, T* y) {
       }
       const Index left = to.low * C, right = to.part == 0 ? left : left + C;
       for_vectors<T>(0, C, [&](Index c, int n) LAMINA_STEP {
-        const Vec<T> l = splat(T(1) - at.part) * load_some(top + left + c, n) + splat(at.part) * load_some(below + left + c, n);
+        const Vec<T> l =
+            splat(T(1) - at.part) * load_some(top + left + c, n) + splat(at.part) * load_some(below + left + c, n);
         const Vec<T> r =
             splat(T(1) - at.part) * load_some(top + right + c, n) + splat(at.part) * load_some(below + right + c, n);
         store_some(out + c, splat(T(1) - to.part) * l + splat(to.part) * r, n);

@@ -10,7 +10,7 @@ from lamina.nn.linear import Linear
 from lamina.nn.losses import BCEWithLogitsLoss, CrossEntropyLoss, MSELoss
 from lamina.nn.memory_blocks import MemoryBlocks
 from lamina.nn.module import Module, Parameter
-from lamina.nn.pool import AvgPool2d, MaxPool2d
+from lamina.nn.pool import AvgPool2d, MaxPool2d, MaxUnpool2d
 from lamina.nn.recurrent import GRUCell, LSTMCell, RNNCell
 from lamina.nn.sequence import GRU, LSTM, RNN
 from lamina.nn.sequential import Sequential
@@ -38,6 +38,7 @@ __all__ = [
     "LogSoftmax",
     "MSELoss",
     "MaxPool2d",
+    "MaxUnpool2d",
     "MemoryBlocks",
     "Module",
     "Parameter",

@@ -18,7 +18,7 @@ def support(x: Array, k: int) -> tuple[Array, _Indices]:
 
 def _dense(values: Array, units: _Indices, n: int) -> Array:
     code = np.zeros((len(values), n), values.dtype)
-    np.put_along_axis(code, units, values, axis=1)
+    np.add.at(code, (np.arange(len(values))[:, None], units), values)
     return code
 
 
