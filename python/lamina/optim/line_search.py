@@ -14,13 +14,15 @@ _NEAREST, _FURTHEST = 1.1, 10.0  # times the last trial, for one beyond it
 class Point(NamedTuple):
     """A place on the line: how far along, the loss, its slope there, and the gradient, one vector a dtype.
 
-    A loss that is not finite is kept as infinite: such a point lies too far.
+    A loss that is not finite is kept as infinite: such a point lies too far. `loss` is what points are
+    compared by, `measured` what was computed, with its rounding.
     """
 
     step: float
     loss: float
     slope: float
     gradient: list[npt.NDArray[Any]]
+    measured: float
 
 
 def strong_wolfe(
