@@ -178,10 +178,11 @@ def test_losses_with_rounding():
     def closure():
         loss = (curvature * (x - far) ** 2).sum()
         loss.backward()
-        return 1000 + loss.item() + 1e-12 * np.cos(1e9 * x.data.sum())
+        return 1000 + loss.item() + 1e-11 * np.cos(1e9 * x.data.sum())
 
-    optim.LBFGS([x]).minimize(closure, 100, tolerance=0, gradient_tolerance=1e-15)
-    np.testing.assert_allclose(x.data, far, rtol=1e-3)
+    found = optim.LBFGS([x]).minimize(closure, 100, tolerance=0, gradient_tolerance=1e-15)
+    np.testing.assert_allclose(x.data, far, rtol=5e-4)
+    assert found.evaluations < 60
 
 
 def test_step_is_one_iteration_and_leaves_its_gradient():

@@ -45,7 +45,8 @@ def strong_wolfe(
             return _zoom(at, start, point, last, c1, c2, most - count)
         # Downhill still: to where the cubic is least, but clearly further and not out of sight.
         guess = _cubic(last, point)
-        last, step = point, min(max(guess, _NEAREST * step), _FURTHEST * step) if guess > step else 2 * step
+        guess = guess if guess > step else math.inf
+        last, step = point, min(max(guess, _NEAREST * step), _FURTHEST * step)
     return last
 
 
