@@ -127,8 +127,8 @@ class LBFGS(Optimizer):
                     losses.append(new.measured)
                     bar.set_postfix_str(f"loss {new.measured:.6g}", refresh=False)
                     bar.update()
-                    fall, point = point.measured - new.loss, new
-                    if fall <= tolerance * max(abs(new.loss), 1):
+                    point = new
+                    if -new.loss <= tolerance * max(abs(new.measured), 1):
                         stopped = "tolerance"
                         break
             except KeyboardInterrupt:
@@ -172,7 +172,7 @@ class LBFGS(Optimizer):
     def _iterate(self, closure: Any, now: Point) -> Point:
         """The next point, with the parameters there; step 0 if none is lower, and they stay."""
         direction = self._direction(now.gradient)
-        start = now._replace(step=0.0, loss=now.measured, slope=_dot(now.gradient, direction))
+        start = now._replace(step=0.0, loss=0.0, slope=_dot(now.gradient, direction))
         fresh = not any(each["s0"].any() for each in self._buffers)
         if not start.slope < 0:  # rounding has spoilt the pairs, or the gradient is 0
             return start if fresh else self._restart(closure, now)
@@ -183,9 +183,10 @@ class LBFGS(Optimizer):
         def at(step: float) -> Point:
             self._move(origin, direction, step)
             point = self._evaluate(closure, step, direction)
-            if abs(point.loss - start.loss) > _ROUNDING * precision * abs(start.loss):
-                return point
-            return point._replace(loss=start.loss + step * (start.slope + point.slope) / 2)
+            change = point.measured - start.measured
+            if abs(change) <= _ROUNDING * precision * abs(start.measured):
+                change = step * (start.slope + point.slope) / 2
+            return point._replace(loss=change)
 
         found = start
         try:

@@ -15,7 +15,7 @@ class Point(NamedTuple):
     """A place on the line: how far along, the loss, its slope there, and the gradient, one vector a dtype.
 
     A loss that is not finite is kept as infinite: such a point lies too far. `loss` is what points are
-    compared by, `measured` what was computed, with its rounding.
+    compared by, which may be the difference from the start, `measured` what was computed.
     """
 
     step: float
