@@ -61,7 +61,7 @@ compiled = pytest.mark.skipif(
 
 
 def test_the_stub_has_kernels():
-    assert len(KERNELS) == 39
+    assert len(KERNELS) == 46
     assert "set_num_threads" in MACHINE
 
 
@@ -100,6 +100,7 @@ _STATE = {"x": _f(2, 5), "h": _f(2, 3), "c": _f(2, 3), "w_ih": _f(12, 5), "w_hh"
 _RNN = {"x": _f(2, 5), "h": _f(2, 3), "w_ih": _f(3, 5), "w_hh": _f(3, 3)}
 _PACKED = np.array([3, 0, 1, 4, 2]), np.array([0, 2, 4, 5])  # source, offset
 _BLOCKS = (2, True, "gate", True, "1997", "tanh")
+_UNITS = np.array([[0, 5], [4, 2], [3, 3]])
 _ADAM = (0.1, 0.9, 0.99, 1e-8, 0.1, True, 1)
 
 CALLS = {
@@ -112,6 +113,7 @@ CALLS = {
     "max_pool2d_backward": [_f(2, 2, 3, 3), np.ones((2, 2, 3, 3), np.uint8), (4, 6), *_POOL],
     "avg_pool2d": [_f(2, 4, 6, 3), *_POOL, (2, 3), True],
     "avg_pool2d_backward": [_f(2, 2, 3, 3), (4, 6), *_POOL, True],
+    "max_unpool2d_backward": [_f(2, 4, 6, 3), np.ones((2, 2, 3, 3), np.uint8), *_POOL],
     "lstm_cell": [*_STATE.values(), _f(12)],
     "lstm_cell_backward": [_f(2, 3), _f(2, 3), *_STATE.values(), _f(2, 3), _f(2, 12)],
     "rnn_cell": [*_RNN.values(), _f(3)],
@@ -142,6 +144,12 @@ CALLS = {
         *_PACKED,
         *(_f(2, 4), _f(10, 5), _f(10, 10), _f(3, 4), _f(5, 16), _f(5, 10), _f(5, 4)),
     ],
+    "support": [_f(3, 5), 2],
+    "sparse_linear": [_f(3, 2), _UNITS, _f(6, 4), _f(4)],
+    "sparse_dots": [_f(3, 4), _UNITS, _f(6, 4)],
+    "sparse_outer": [_UNITS, _f(3, 2), _f(3, 4), 2 * _f(3, 2), -_f(3, 4), 6],
+    "upsample2d": [_f(2, 3, 4, 5), (2, 3), True],
+    "upsample2d_backward": [_f(2, 6, 12, 5), (2, 3), True],
     "relu": [_f(7)],
     "relu_backward": [_f(7), _f(7)],
     "sigmoid": [_f(7)],
@@ -210,7 +218,7 @@ _WRONG = {
 
 
 _OPTIONAL = {("gemm", 2), ("conv2d", 2), ("sequence", 9), ("sequence_backward", 11)}
-_OPTIONAL |= {("memory_blocks", 9), ("memory_blocks_backward", 11)}
+_OPTIONAL |= {("memory_blocks", 9), ("memory_blocks_backward", 11), ("sparse_linear", 3)}
 
 
 @compiled
@@ -302,6 +310,10 @@ def test_core_refuses_what_kernels_could_not_survive():
     for token in (-1, 5):
         with pytest.raises(ValueError, match="token"):
             core.recurrent_step("lstm", token, *CALLS["recurrent_step"][2:])
+    for name, at in (("sparse_linear", 1), ("sparse_dots", 1), ("sparse_outer", 0)):
+        for unit in (-1, 6):
+            with pytest.raises(ValueError, match=f"{name}: a unit is out of range"):
+                getattr(core, name)(*_replaced(name, at, np.array([[0, 5], [4, unit], [3, 3]])))
     with pytest.raises(ValueError, match="algorithm"):
         core.conv2d(*CALLS["conv2d"], "fft")
     read_only = _f(7)

@@ -18,7 +18,8 @@ FLOORS = [
     {"autograd"},
     {"init"},
     {"nn", "optim"},
-    {"models", "io", "datasets", "probe", "pytorch", "testing", "text"},
+    {"autoencoders"},
+    {"models", "io", "datasets", "image", "probe", "pytorch", "testing", "text"},
     {"train"},
     {"viz", "cli", "sklearn", "onnx", "distributed"},
 ]

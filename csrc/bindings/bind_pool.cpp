@@ -68,6 +68,29 @@ py::array max_pool2d_backward(const py::array& dy, const py::array& argmax, Pair
   });
 }
 
+py::array max_unpool2d_backward(const py::array& dy, const py::array& argmax, Pair kernel_size, Pair stride,
+                                Sides padding) {
+  const char* op = "max_unpool2d_backward";
+  return by_dtype(op, "dy", dy, [&](auto type) -> py::array {
+    using T = typename decltype(type)::type;
+    const T* dys = input<T>(op, "dy", dy, {-1, -1, -1, -1});
+    require_rank(op, "argmax", argmax, 4, "NHWC");
+    const Shape shape{dy.shape(0), argmax.shape(1), argmax.shape(2), dy.shape(3)};
+    const Pool2dShape s = pool_shape(op, shape_of(dy), kernel_size, stride, padding, {shape[1], shape[2]});
+    const bool bytes = s.KH * s.KW <= kByteCodes;
+    const std::uint8_t* u8 = bytes ? input<std::uint8_t>(op, "argmax", argmax, shape) : nullptr;
+    const std::int32_t* i32 = bytes ? nullptr : input<std::int32_t>(op, "argmax", argmax, shape);
+    py::array dx = allocate<T>(shape);
+    T* out = data<T>(dx);
+    py::gil_scoped_release release;
+    if (bytes)
+      kernels<T>().max_unpool2d_backward_u8(s, dys, u8, out);
+    else
+      kernels<T>().max_unpool2d_backward_i32(s, dys, i32, out);
+    return dx;
+  });
+}
+
 py::array avg_pool2d(const py::array& x, Pair kernel_size, Pair stride, Sides padding, Pair output_size,
                      bool count_include_pad) {
   const char* op = "avg_pool2d";
@@ -106,6 +129,8 @@ void bind_pool(py::module_& m) {
   m.def("max_pool2d", &max_pool2d, arg("x"), arg("kernel_size"), arg("stride"), arg("padding"), arg("output_size"));
   m.def("max_pool2d_backward", &max_pool2d_backward, arg("dy"), arg("argmax"), arg("input_size"), arg("kernel_size"),
         arg("stride"), arg("padding"));
+  m.def("max_unpool2d_backward", &max_unpool2d_backward, arg("dy"), arg("argmax"), arg("kernel_size"), arg("stride"),
+        arg("padding"));
   m.def("avg_pool2d", &avg_pool2d, arg("x"), arg("kernel_size"), arg("stride"), arg("padding"), arg("output_size"),
         arg("count_include_pad"));
   m.def("avg_pool2d_backward", &avg_pool2d_backward, arg("dy"), arg("input_size"), arg("kernel_size"), arg("stride"),

@@ -91,6 +91,8 @@ void bind_sequence(py::module_& m);
 void bind_recurrent_step(py::module_& m);
 void bind_embedding(py::module_& m);
 void bind_memory_blocks(py::module_& m);
+void bind_sparse_code(py::module_& m);
+void bind_upsample(py::module_& m);
 void bind_activations(py::module_& m);
 void bind_losses(py::module_& m);
 void bind_topk(py::module_& m);

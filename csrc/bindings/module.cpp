@@ -11,6 +11,8 @@ PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
   bind_recurrent_step(m);
   bind_embedding(m);
   bind_memory_blocks(m);
+  bind_sparse_code(m);
+  bind_upsample(m);
   bind_activations(m);
   bind_losses(m);
   bind_topk(m);

@@ -7,6 +7,13 @@
 
 namespace lamina {
 
+// Images enlarged by whole factors.
+struct UpsampleShape {
+  Index N, H, W, C;
+  Index factor_h, factor_w;
+  bool bilinear;  // else the nearest pixel
+};
+
 struct CellShape {
   Index N, D, H;
 };
@@ -91,6 +98,8 @@ struct Kernels {
   void (*max_pool2d_i32)(const Pool2dShape&, const T* x, T* y, std::int32_t* argmax);
   void (*max_pool2d_backward_u8)(const Pool2dShape&, const T* dy, const std::uint8_t* argmax, T* dx);
   void (*max_pool2d_backward_i32)(const Pool2dShape&, const T* dy, const std::int32_t* argmax, T* dx);
+  void (*max_unpool2d_backward_u8)(const Pool2dShape&, const T* dy, const std::uint8_t* argmax, T* dx);
+  void (*max_unpool2d_backward_i32)(const Pool2dShape&, const T* dy, const std::int32_t* argmax, T* dx);
   void (*avg_pool2d)(const Pool2dShape&, bool count_padding, const T* x, T* y);
   void (*avg_pool2d_backward)(const Pool2dShape&, bool count_padding, const T* dy, T* dx);
 
@@ -112,6 +121,15 @@ struct Kernels {
   void (*memory_blocks)(const BlockKind&, const SequenceShape&, const BlockSequence<T>&);
   void (*memory_blocks_backward)(const BlockKind&, const SequenceShape&, const BlockSequence<T>&,
                                  const BlockGradient<T>&);
+
+  void (*support)(Index M, Index N, Index k, const T* z, T* values, std::int64_t* units);
+  void (*sparse_linear)(Index M, Index k, Index D, const T* values, const std::int64_t* units, const T* w, const T* b,
+                        T* y);
+  void (*sparse_dots)(Index M, Index k, Index D, const T* dy, const std::int64_t* units, const T* w, T* dvalues);
+  void (*sparse_outer)(Index M, Index N, Index k, Index D, const std::int64_t* units, const T* values, const T* dy,
+                       const T* values2, const T* x, T* dw);
+  void (*upsample2d)(const UpsampleShape&, const T* x, T* y);
+  void (*upsample2d_backward)(const UpsampleShape&, const T* dy, T* dx);
 
   void (*relu)(Index n, const T* x, T* y);
   void (*relu_backward)(Index n, const T* dy, const T* y, T* dx);

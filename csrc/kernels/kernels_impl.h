@@ -17,6 +17,8 @@
 #include "kernels/recurrent_step.h"
 #include "kernels/sequence.h"
 #include "kernels/softmax.h"
+#include "kernels/sparse_code.h"
+#include "kernels/upsample.h"
 
 namespace lamina {
 namespace {
@@ -33,6 +35,8 @@ constexpr Kernels<T> make_kernels() {
       .max_pool2d_i32 = &max_pool2d<T, std::int32_t>,
       .max_pool2d_backward_u8 = &max_pool2d_backward<T, std::uint8_t>,
       .max_pool2d_backward_i32 = &max_pool2d_backward<T, std::int32_t>,
+      .max_unpool2d_backward_u8 = &max_unpool2d_backward<T, std::uint8_t>,
+      .max_unpool2d_backward_i32 = &max_unpool2d_backward<T, std::int32_t>,
       .avg_pool2d = &lamina::avg_pool2d<T>,
       .avg_pool2d_backward = &lamina::avg_pool2d_backward<T>,
       .lstm_cell = &lamina::lstm_cell<T>,
@@ -46,6 +50,12 @@ constexpr Kernels<T> make_kernels() {
       .recurrent_step = &lamina::recurrent_step<T>,
       .memory_blocks = &lamina::memory_blocks<T>,
       .memory_blocks_backward = &lamina::memory_blocks_backward<T>,
+      .support = &lamina::support<T>,
+      .sparse_linear = &lamina::sparse_linear<T>,
+      .sparse_dots = &lamina::sparse_dots<T>,
+      .sparse_outer = &lamina::sparse_outer<T>,
+      .upsample2d = &lamina::upsample2d<T>,
+      .upsample2d_backward = &lamina::upsample2d_backward<T>,
       .relu = &lamina::relu<T>,
       .relu_backward = &lamina::relu_backward<T>,
       .sigmoid = &lamina::sigmoid<T>,

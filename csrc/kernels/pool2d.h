@@ -195,6 +195,31 @@ void max_pool2d_backward(const Pool2dShape& s, const T* dy, const Code* argmax, 
   });
 }
 
+// The way back of max-unpooling, whose forward is the map above: dx is dy where the maximum stood.
+template <class T, class Code>
+void max_unpool2d_backward(const Pool2dShape& s, const T* dy, const Code* argmax, T* dx) {
+  const double cost = kByte * 2 * sizeof(T) * static_cast<double>(s.OW * s.C * s.KH * s.KW);
+  parallel_for(s.N * s.OH, cost, [&](Index task) {
+    const Index n = task / s.OH, oh = task % s.OH;
+    const Range rows = window_range(oh, s.stride_h, s.top, s.KH, s.H);
+    for (Index ow = 0; ow < s.OW; ++ow) {
+      const Range cols = window_range(ow, s.stride_w, s.left, s.KW, s.W);
+      const T* corner = dy + ((n * s.H + oh * s.stride_h - s.top) * s.W + ow * s.stride_w - s.left) * s.C;
+      const Index out = (task * s.OW + ow) * s.C;
+      for_vectors<T>(0, s.C, [&](Index c, int lanes) LAMINA_STEP {
+        const IntVec<T> code = load_code<T>(argmax + out + c, lanes);
+        Vec<T> found = splat(T(0));
+        for (Index r = rows.first; r < rows.last; ++r)
+          for (Index q = cols.first; q < cols.last; ++q) {
+            const Vec<T> v = load_some(corner + (r * s.W + q) * s.C + c, lanes);
+            found = code == static_cast<decltype(code[0] + 0)>(r * s.KW + q) ? v : found;
+          }
+        store_some(dx + out + c, found, lanes);
+      });
+    }
+  });
+}
+
 // What the windows along one axis count: their elements in the image, or in the image and its padding. The divisor of a
 // window is the product of its two counts.
 LAMINA_INLINE void window_counts(Index outputs, Index stride, Index before, Index after, Index kernel, Index size,

@@ -4,8 +4,8 @@
     from lamina import nn, optim
 
 Tensors and functions of them are here; layers in `nn`, optimisers in `optim`, the training loop in `train`
-(`lm.fit`), images and texts in `datasets`, figures in `viz`. The modules with further dependencies are
-imported when they are first used.
+(`lm.fit`), autoencoders in `autoencoders`, images and texts in `datasets`, figures in `viz`. The modules with
+further dependencies are imported when they are first used.
 """
 
 import importlib
@@ -39,7 +39,7 @@ from lamina.functions import (
 )
 
 if TYPE_CHECKING:
-    from lamina import datasets, io, models, probe, pytorch, testing, text, train, viz
+    from lamina import autoencoders, datasets, image, io, models, probe, pytorch, testing, text, train, viz
     from lamina.io import load, save
     from lamina.pytorch import from_torch_state_dict
     from lamina.text import generate
@@ -49,7 +49,9 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _LAZY = {
+    "autoencoders": "lamina.autoencoders",
     "datasets": "lamina.datasets",
+    "image": "lamina.image",
     "io": "lamina.io",
     "models": "lamina.models",
     "probe": "lamina.probe",
@@ -82,6 +84,7 @@ def __dir__() -> list[str]:
 __all__ = [
     "Tensor",
     "apply",
+    "autoencoders",
     "available_isas",
     "build_info",
     "concatenate",
@@ -93,6 +96,7 @@ __all__ = [
     "from_torch_state_dict",
     "generate",
     "get_num_threads",
+    "image",
     "init",
     "io",
     "load",

@@ -1,7 +1,7 @@
 """A model as JSON and back: the class of each layer and the arguments of its constructor.
 
-Only classes that `lamina.nn` exports are ever built. What a file may ask for is bounded by the weights it
-brings along, so that a small hostile file cannot take all memory.
+Only classes that `lamina.nn` and `lamina.autoencoders` export are ever built. What a file may ask for is
+bounded by the weights it brings along, so that a small hostile file cannot take all memory.
 """
 
 from __future__ import annotations
@@ -12,22 +12,23 @@ from typing import Any
 
 import numpy as np
 
-from lamina import nn
+from lamina import autoencoders, nn
 from lamina.nn import Module
 from lamina.nn._arguments import argument
 
+_ROOMS = (nn, autoencoders)
 _MAX_DEPTH = 32
 _SMALL = 1 << 16  # integers up to here are harmless, whatever they mean
 
 
 class OwnClass(ValueError):
-    """A layer's class is not of `lamina.nn`: only its owner can build it."""
+    """A layer's class is not of this library: only its owner can build it."""
 
 
 def describe(module: Module) -> dict[str, Any]:
     """{"class", "config", "modules"}: name, keyword arguments and positional modules of a layer.
 
-    A class that is not of `lamina.nn` becomes {"custom": "its.full.Name"}; a module that stands in several
+    A class that is not of this library becomes {"custom": "its.full.Name"}; a module that stands in several
     places becomes {"repeat": i} from the second on, i counting modules in the order in which they end.
     Raises ValueError for arguments that a file cannot hold and for modules nested deeper than `build` goes.
     """
@@ -40,7 +41,7 @@ def _describe(module: Module, seen: dict[int, int], depth: int) -> dict[str, Any
     if id(module) in seen:
         return {"repeat": seen[id(module)]}
     cls = type(module)
-    if getattr(nn, cls.__name__, None) is not cls:
+    if not any(getattr(room, cls.__name__, None) is cls for room in _ROOMS):
         return {"custom": f"{cls.__module__}.{cls.__qualname__}"}
     described: dict[str, Any] = {"class": cls.__name__}
     for name, parameter in inspect.signature(cls).parameters.items():
@@ -94,7 +95,7 @@ class _Blank(np.random.Generator):
 def build(description: Any, weights: int) -> Module:
     """A new model from what `describe` gave, with zeros for weights; it may take `weights` numbers.
 
-    Raises ValueError for classes that are not of `lamina.nn` and for arguments that they do not take.
+    Raises ValueError for classes that are not of this library and for arguments that they do not take.
     """
     return _Builder(weights).module(description, 0)
 
@@ -164,7 +165,8 @@ class _Builder:
 
 
 def _layer_class(name: Any) -> type[Module]:
-    cls = getattr(nn, name, None) if isinstance(name, str) and name in nn.__all__ else None
-    if not (isinstance(cls, type) and issubclass(cls, Module)) or cls is Module:
+    known = [getattr(room, name) for room in _ROOMS if isinstance(name, str) and name in room.__all__]
+    cls = known[0] if known else None
+    if not (isinstance(cls, type) and issubclass(cls, Module)) or cls in (Module, autoencoders.Autoencoder):
         raise ValueError(f"unknown layer {str(name)[:200]!r}; a newer lamina may know it")
     return cls

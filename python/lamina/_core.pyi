@@ -75,6 +75,11 @@ def max_pool2d_backward(
     stride: _Pair,
     padding: _Sides,
 ) -> _Array: ...
+def max_unpool2d_backward(
+    dy: _Array, argmax: npt.NDArray[Any], kernel_size: _Pair, stride: _Pair, padding: _Sides
+) -> _Array:
+    """dy (N,H,W,C), argmax (N,OH,OW,C) -> dx (N,OH,OW,C)."""
+
 def avg_pool2d(
     x: _Array, kernel_size: _Pair, stride: _Pair, padding: _Sides, output_size: _Pair, count_include_pad: bool
 ) -> _Array:
@@ -257,6 +262,29 @@ def draw(x: _Array, temperature: float, u: _Array) -> npt.NDArray[np.int64]:
     """An index (M,) of each row of x (M,V) by u (M,) in [0,1): the first whose cumulative share of
     softmax(x / temperature) exceeds it; at 0 that of the first greatest; -1 for a row with NaN or without a
     finite greatest element."""
+
+# upsampling -------------------------------------------------------------------------------------------
+def upsample2d(x: _Array, factor: _Pair, bilinear: bool) -> _Array:
+    """x (N,H,W,C) -> y (N,H factor,W factor,C)."""
+
+def upsample2d_backward(dy: _Array, factor: _Pair, bilinear: bool) -> _Array:
+    """dy (N,OH,OW,C) -> dx (N,H,W,C)."""
+
+# sparse codes: values and units (M,k), the units of a row in 0..N-1 ---------------------------------------
+def support(x: _Array, k: int) -> tuple[_Array, _Indices]:
+    """x (M,N) -> its k greatest of each row by rising unit; equals by rising unit, NaN first."""
+
+def sparse_linear(values: _Array, units: _Indices, w: _Array, b: _Array | None) -> _Array:
+    """w (N,D), b (D,) -> y (M,D): b and the chosen rows of w, times the values."""
+
+def sparse_dots(dy: _Array, units: _Indices, w: _Array) -> _Array:
+    """dy (M,D), w (N,D) -> (M,k): dy times the chosen rows of w."""
+
+def sparse_outer(
+    units: _Indices, values: _Array, dy: _Array, values2: _Array | None, x: _Array | None, n: int
+) -> _Array:
+    """values and values2 (M,k), dy and x (M,D) -> (n,D): row u is the sum of values dy + values2 x over
+    the places where u was chosen."""
 
 # topk -------------------------------------------------------------------------------------------------
 def topk(x: _Array, k: int) -> tuple[_Array, npt.NDArray[np.int64]]:

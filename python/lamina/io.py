@@ -98,8 +98,8 @@ def _native(name: str, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
 def load(path: str | os.PathLike[str]) -> Module:
     """Rebuild the model that `save` wrote, with its weights, in training mode as a new model is.
 
-    Only layers of `lamina.nn` are built, from their constructor's arguments; nothing else in the file is
-    ever run.
+    Only layers of `lamina.nn` and autoencoders of `lamina.autoencoders` are built, from their constructor's
+    arguments; nothing else in the file is ever run.
 
     Raises:
         FileNotFoundError: no such file.

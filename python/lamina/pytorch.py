@@ -12,7 +12,7 @@ from lamina import nn
 from lamina.autograd import Tensor
 
 _Array = npt.NDArray[Any]
-_CHANNELS_STAY = (nn.AvgPool2d, nn.Dropout, nn.MaxPool2d, nn.ReLU, nn.Sigmoid, nn.Tanh)
+_CHANNELS_STAY = (nn.AvgPool2d, nn.Dropout, nn.MaxPool2d, nn.ReLU, nn.Sigmoid, nn.Tanh, nn.Upsample)
 
 
 class _Source(NamedTuple):
@@ -29,13 +29,13 @@ def from_torch_state_dict(
     """Copy the weights of a PyTorch model into a model of the same structure and names, in its dtype.
 
     state_dict: `module.state_dict()` of PyTorch: tensors, or arrays. Linear and Embedding are taken as they
-    are; Conv2d's filters turn from OIHW to OHWI; RNN, GRU, LSTM (all layers, both directions) and the cells
-    have one bias, the sum of PyTorch's two, but for the GRU's n, whose two stay apart. Parameters of your own
-    modules must have the same name and shape.
+    are; filters turn from OIHW to OHWI (Conv2d) and from IOHW to IHWO (ConvTranspose2d); RNN, GRU, LSTM (all
+    layers, both directions) and the cells have one bias, the sum of PyTorch's two, but for the GRU's n, whose
+    two stay apart. Parameters of your own modules must have the same name and shape.
 
     A Linear layer that reads flattened images has its columns in the order CHW there and HWC here. In a
-    Sequential, where it comes after a Conv2d and a Flatten, that is seen; elsewhere name it in `channels`, as
-    {"fc1": C}, C being the channels of the images.
+    Sequential, where it comes after a convolution and a Flatten, that is seen; elsewhere name it in
+    `channels`, as {"fc1": C}, C being the channels of the images.
 
     Raises ValueError that lists every key that is missing, unknown or of another shape, and names in
     `channels` that do not fit, and TypeError for what holds no floats; nothing is copied then.
@@ -80,9 +80,9 @@ def _sources(model: nn.Module, channels: Mapping[str, int]) -> list[tuple[Tensor
 
 
 def _source(module: nn.Module, name: str, shape: tuple[int, ...], channels: int | None) -> _Source:
-    if isinstance(module, nn.Conv2d) and name == "weight":
-        o, kh, kw, i = shape
-        return _Source((name,), (o, i, kh, kw), lambda w: w.transpose(0, 2, 3, 1))
+    if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)) and name == "weight":
+        first, kh, kw, last = shape  # O and I/groups, or I and O/groups
+        return _Source((name,), (first, last, kh, kw), lambda w: w.transpose(0, 2, 3, 1))
     if isinstance(module, (nn.RNN, nn.GRU, nn.LSTM, nn.RNNCell, nn.GRUCell, nn.LSTMCell)) and "bias" in name:
         return _two_biases(module, name, shape)
     if channels is not None and name == "weight":
@@ -136,10 +136,10 @@ def _all_channels(model: nn.Module, given: Mapping[str, int]) -> dict[str, int]:
 
 
 def _flattened(layers: nn.Sequential) -> Iterator[tuple[nn.Linear, int]]:
-    """Linear layers after a Conv2d and a Flatten, with the channels of the images."""
+    """Linear layers after a convolution and a Flatten, with the channels of the images."""
     count, flat = 0, False
     for layer in layers:
-        if isinstance(layer, nn.Conv2d):
+        if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)):
             count, flat = layer.out_channels, False
         elif isinstance(layer, nn.Flatten):
             flat = True

@@ -23,8 +23,22 @@ LAYERS = {
     "Conv2d, options": (nn.Conv2d(4, 6, (3, 2), stride=(2, 1), padding=((1, 0), (1, 1)), groups=2), IMAGE),
     "Conv2d, dilation": (nn.Conv2d(4, 2, 2, dilation=2, padding="same"), IMAGE),
     "Conv2d, im2col": (nn.Conv2d(4, 2, 3, algorithm="im2col", padding=1), IMAGE),
+    "ConvTranspose2d": (nn.ConvTranspose2d(4, 3, 3), IMAGE),
+    "ConvTranspose2d, no bias": (nn.ConvTranspose2d(4, 3, 3, bias=False), IMAGE),
+    "ConvTranspose2d, options": (
+        nn.ConvTranspose2d(
+            4, 6, (3, 2), stride=(2, 3), padding=(1, 0), output_padding=(1, 2), dilation=(1, 2), groups=2
+        ),
+        IMAGE,
+    ),
+    "ConvTranspose2d, same": (nn.ConvTranspose2d(4, 2, 3, stride=2, padding="same"), IMAGE),
+    "Upsample": (nn.Upsample(2), IMAGE),
+    "Upsample, bilinear": (nn.Upsample((2, 3), mode="bilinear"), IMAGE),
+    "KSparse": (nn.KSparse(2), ROWS),
+    "KSparse, alpha": (nn.KSparse(2, alpha=1.6), STEPS),
     "MaxPool2d": (nn.MaxPool2d(2), IMAGE),
     "MaxPool2d, options": (nn.MaxPool2d(3, 2, padding=1, ceil_mode=True), IMAGE),
+    "MaxPool2d, switches": (nn.MaxPool2d(2, return_indices=True), IMAGE),
     "AvgPool2d": (nn.AvgPool2d((2, 3), 1), IMAGE),
     "AvgPool2d, options": (nn.AvgPool2d(3, 2, padding=1, ceil_mode=True, count_include_pad=False), IMAGE),
     "ReLU": (nn.ReLU(), IMAGE),
@@ -59,7 +73,8 @@ def test_conformance(name):
 def test_every_exported_layer_is_covered():
     covered = {type(layer).__name__ for layer, _ in LAYERS.values()}
     losses = {name for name in nn.__all__ if name.endswith("Loss")}
-    assert covered | losses | {"Module", "Parameter"} == set(nn.__all__)
+    pairs = {"MaxUnpool2d"}  # takes switches too: tests/nn/test_autoencoder_layers.py
+    assert covered | losses | pairs | {"Module", "Parameter"} == set(nn.__all__)
 
 
 # values -----------------------------------------------------------------------------------------------

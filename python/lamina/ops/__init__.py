@@ -19,6 +19,7 @@ from lamina.ops.activations import (
     tanh_backward,
 )
 from lamina.ops.conv import conv2d, conv2d_backward
+from lamina.ops.conv_transpose import conv_transpose2d, conv_transpose2d_backward
 from lamina.ops.draw import draw
 from lamina.ops.embedding import embedding, embedding_backward
 from lamina.ops.gemm import gemm, gemm_backward, linear, linear_backward
@@ -30,11 +31,29 @@ from lamina.ops.losses import (
 )
 from lamina.ops.memory_blocks import memory_blocks, memory_blocks_backward
 from lamina.ops.optim import adam_step, rms_step, sgd_step
-from lamina.ops.pool import avg_pool2d, avg_pool2d_backward, max_pool2d, max_pool2d_backward
+from lamina.ops.pool import (
+    avg_pool2d,
+    avg_pool2d_backward,
+    max_pool2d,
+    max_pool2d_backward,
+    max_unpool2d,
+    max_unpool2d_backward,
+)
 from lamina.ops.recurrent import lstm_cell, lstm_cell_backward, rnn_cell, rnn_cell_backward
 from lamina.ops.recurrent_step import recurrent_plan, recurrent_step
 from lamina.ops.sequence import gru, gru_backward, lstm, lstm_backward, rnn, rnn_backward
+from lamina.ops.sparse_code import (
+    k_sparse,
+    k_sparse_backward,
+    k_sparse_linear,
+    k_sparse_linear_backward,
+    sparse_linear,
+    sparse_linear_backward,
+    tied_k_sparse,
+    tied_k_sparse_backward,
+)
 from lamina.ops.topk import topk, topk_backward
+from lamina.ops.upsample import upsample2d, upsample2d_backward
 
 __all__ = [
     "adam_step",
@@ -42,6 +61,8 @@ __all__ = [
     "avg_pool2d_backward",
     "conv2d",
     "conv2d_backward",
+    "conv_transpose2d",
+    "conv_transpose2d_backward",
     "draw",
     "embedding",
     "embedding_backward",
@@ -49,6 +70,10 @@ __all__ = [
     "gemm_backward",
     "gru",
     "gru_backward",
+    "k_sparse",
+    "k_sparse_backward",
+    "k_sparse_linear",
+    "k_sparse_linear_backward",
     "linear",
     "linear_backward",
     "log_softmax",
@@ -59,6 +84,8 @@ __all__ = [
     "lstm_cell_backward",
     "max_pool2d",
     "max_pool2d_backward",
+    "max_unpool2d",
+    "max_unpool2d_backward",
     "mean_squared_error",
     "mean_squared_error_backward",
     "memory_blocks",
@@ -67,11 +94,11 @@ __all__ = [
     "recurrent_step",
     "relu",
     "relu_backward",
+    "rms_step",
     "rnn",
     "rnn_backward",
     "rnn_cell",
     "rnn_cell_backward",
-    "rms_step",
     "sgd_step",
     "sigmoid",
     "sigmoid_backward",
@@ -79,8 +106,14 @@ __all__ = [
     "softmax_backward",
     "softmax_cross_entropy",
     "softmax_cross_entropy_backward",
+    "sparse_linear",
+    "sparse_linear_backward",
     "tanh",
     "tanh_backward",
+    "tied_k_sparse",
+    "tied_k_sparse_backward",
     "topk",
     "topk_backward",
+    "upsample2d",
+    "upsample2d_backward",
 ]

@@ -58,6 +58,38 @@ def max_pool2d_backward(dy: Any, ctx: MaxPool2dContext) -> Array:
     return dx
 
 
+class MaxUnpool2dContext(NamedTuple):
+    """What `max_unpool2d_backward` needs."""
+
+    y: Array
+    switches: MaxPool2dContext
+
+
+def max_unpool2d(x: Any, switches: MaxPool2dContext) -> tuple[Array, MaxUnpool2dContext]:
+    """Put each pixel where the maximum stood that `switches` remember, 0 elsewhere (Zeiler & Fergus 2014).
+
+    x (N,OH,OW,C) as `max_pool2d` made them, switches its context -> y (N,H,W,C). Where windows overlap,
+    pixels that fall on one place add up. Raises ValueError for an x of another shape, TypeError for other
+    than the dtype that was pooled and for switches that are none.
+    """
+    if not isinstance(switches, MaxPool2dContext):
+        raise TypeError(
+            f"max_unpool2d: switches must be the context of max_pool2d, got {type(switches).__name__}"
+        )
+    at = switches.windows
+    x = check.gradient("max_unpool2d", "x", x, switches.y, switches.y.shape)
+    y: Array = backend().max_pool2d_backward(x, switches.argmax, at.size, at.kernel, at.stride, at.padding)
+    return y, MaxUnpool2dContext(y, switches)
+
+
+def max_unpool2d_backward(dy: Any, ctx: MaxUnpool2dContext) -> Array:
+    """dy (N,H,W,C) -> dx (N,OH,OW,C): the gradient at the place of each maximum."""
+    dy = check.gradient("max_unpool2d_backward", "dy", dy, ctx.y, ctx.y.shape)
+    at = ctx.switches.windows
+    dx: Array = backend().max_unpool2d_backward(dy, ctx.switches.argmax, at.kernel, at.stride, at.padding)
+    return dx
+
+
 class AvgPool2dContext(NamedTuple):
     """What `avg_pool2d_backward` needs."""
 

@@ -28,11 +28,19 @@ from lamina.reference.losses import (
 )
 from lamina.reference.memory_blocks import memory_blocks, memory_blocks_backward
 from lamina.reference.optim import adam_step, rms_step, sgd_step
-from lamina.reference.pool import avg_pool2d, avg_pool2d_backward, max_pool2d, max_pool2d_backward
+from lamina.reference.pool import (
+    avg_pool2d,
+    avg_pool2d_backward,
+    max_pool2d,
+    max_pool2d_backward,
+    max_unpool2d_backward,
+)
 from lamina.reference.recurrent import lstm_cell, lstm_cell_backward, rnn_cell, rnn_cell_backward
 from lamina.reference.recurrent_step import recurrent_step
 from lamina.reference.sequence import sequence, sequence_backward
+from lamina.reference.sparse_code import sparse_dots, sparse_linear, sparse_outer, support
 from lamina.reference.topk import topk
+from lamina.reference.upsample import upsample2d, upsample2d_backward
 
 __all__ = [
     "adam_step",
@@ -52,6 +60,7 @@ __all__ = [
     "lstm_cell_backward",
     "max_pool2d",
     "max_pool2d_backward",
+    "max_unpool2d_backward",
     "mean_squared_error",
     "mean_squared_error_backward",
     "memory_blocks",
@@ -71,7 +80,13 @@ __all__ = [
     "softmax_backward",
     "softmax_cross_entropy",
     "softmax_cross_entropy_backward",
+    "sparse_dots",
+    "sparse_linear",
+    "sparse_outer",
+    "support",
     "tanh",
     "tanh_backward",
     "topk",
+    "upsample2d",
+    "upsample2d_backward",
 ]

@@ -61,6 +61,22 @@ def max_pool2d_backward(
     return crop(dx, input_size, padding)
 
 
+def max_unpool2d_backward(
+    dy: Array,
+    argmax: npt.NDArray[np.uint8 | np.int32],
+    kernel_size: Pair,
+    stride: Pair,
+    padding: Sides,
+) -> Array:
+    """dy (N,H,W,C), argmax (N,OH,OW,C) -> dx (N,OH,OW,C): dy where the maximum stood."""
+    output = argmax.shape[1], argmax.shape[2]
+    padded = pad(dy, padding, reach=_reach(output, kernel_size, stride))
+    dx = np.zeros(argmax.shape, dy.dtype)
+    for i, j, tap in taps(output, kernel_size, stride):
+        np.copyto(dx, padded[tap], where=argmax == i * kernel_size[1] + j)
+    return dx
+
+
 def _counted(
     size: int, outputs: int, kernel: int, stride: int, sides: Pair, include_pad: bool
 ) -> npt.NDArray[np.intp]:

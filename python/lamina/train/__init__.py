@@ -1,4 +1,4 @@
-"""Training: `fit`, `evaluate`, the history, callbacks and metrics."""
+"""Training: `fit`, `evaluate`, `pretrain`, the history, callbacks and metrics."""
 
 from lamina.train.callbacks import Callback, Checkpoint, CSVLogger, EarlyStopping, LambdaCallback, Run
 from lamina.train.diagnosis import Diverged
@@ -12,6 +12,7 @@ from lamina.train.metrics import (
     mean_squared_error,
     top_k_accuracy,
 )
+from lamina.train.pretrain import pretrain
 
 __all__ = [
     "Best",
@@ -29,5 +30,6 @@ __all__ = [
     "fit",
     "mean_absolute_error",
     "mean_squared_error",
+    "pretrain",
     "top_k_accuracy",
 ]

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from lamina.autoencoders import Autoencoder
 from lamina.autograd import Tensor, no_grad
 from lamina.nn import Module
 from lamina.train.checks import check_loss, check_model
@@ -47,7 +48,7 @@ class Averages:
 def evaluate(
     model: Module,
     x: npt.ArrayLike,
-    y: npt.ArrayLike,
+    y: npt.ArrayLike | None = None,
     *,
     loss: Loss | None = None,
     metrics: Sequence[str | Metric] = (),
@@ -57,8 +58,9 @@ def evaluate(
 
     Args:
         model: the module; the modes of all inside are put back afterwards.
-        x, y: samples and targets, first axis N of both (N > 0).
-        loss: as for `fit`, a mean over the batch; left out of the answer if None.
+        x, y: samples and targets, first axis N of both (N > 0); y None: x, for an autoencoder.
+        loss: as for `fit`, a mean over the batch; left out of the answer if None, but for an `Autoencoder`,
+            whose own loss is meant.
         metrics: names ("accuracy", ...) or functions (y_pred, y_true) -> float on arrays.
         batch_size: samples at a time (default 256).
 
@@ -71,12 +73,14 @@ def evaluate(
     """
     check_batch_size("evaluate", batch_size)
     check_model("evaluate", model)
+    loss = own_loss(model) if loss is None else loss
     if loss is not None:
         check_loss("evaluate", loss)
     named = resolve(metrics)
     if loss is None and not named:
         raise ValueError("evaluate: give loss=, metrics= or both")
-    return evaluate_samples(model, Samples(x, y, who="evaluate"), loss, named, batch_size)
+    samples = Samples(x, x if y is None else y, who="evaluate")
+    return evaluate_samples(model, samples, loss, named, batch_size)
 
 
 def evaluate_samples(
@@ -88,8 +92,8 @@ def evaluate_samples(
         model.eval()
         for rows in samples.in_order(batch_size):
             x, y = samples.take(rows)
-            y_pred = predicted("evaluate", model, x)
-            averages.add(None if loss is None else scalar("evaluate", loss(y_pred, y)), y_pred.data, y)
+            y_pred, value = compared("evaluate", model, loss, x, y)
+            averages.add(None if value is None else scalar("evaluate", value), y_pred.data, y)
     return averages.means()
 
 
@@ -104,12 +108,21 @@ def modes_kept(model: Module) -> Iterator[None]:
             module.training = mode
 
 
-def predicted(who: str, model: Module, x: npt.NDArray[Any]) -> Tensor:
-    """What the model makes of a batch; TypeError unless that is one tensor."""
+def own_loss(model: Module) -> Any:
+    """An autoencoder's `objective`, which `compared` knows; None for other models."""
+    return model.objective if isinstance(model, Autoencoder) else None
+
+
+def compared(
+    who: str, model: Module, loss: Any, x: npt.NDArray[Any], y: npt.NDArray[Any]
+) -> tuple[Tensor, Tensor | None]:
+    """What the model makes of a batch, and its loss. TypeError unless the former is one tensor."""
+    if isinstance(model, Autoencoder) and loss == model.objective:  # which needs x, for its code
+        return model.objective(x, y)
     y_pred = model(x)
     if not isinstance(y_pred, Tensor):
         raise TypeError(f"{who}: the model must return one lamina Tensor, got {type(y_pred).__name__}")
-    return y_pred
+    return y_pred, None if loss is None else loss(y_pred, y)
 
 
 def scalar(who: str, loss: Tensor) -> float:

@@ -11,11 +11,13 @@ import numpy as np
 import numpy.typing as npt
 
 from lamina import config
+from lamina.autoencoders import Autoencoder
 from lamina.nn import Module
+from lamina.optim import Adam
 from lamina.train.callbacks import Callback, Run
 from lamina.train.checks import check_loss, check_model, check_optimizer, check_watched, checked_callbacks
 from lamina.train.diagnosis import Diverged, diagnose
-from lamina.train.evaluate import Averages, Loss, evaluate_samples, modes_kept, predicted, scalar
+from lamina.train.evaluate import Averages, Loss, compared, evaluate_samples, modes_kept, own_loss, scalar
 from lamina.train.history import History
 from lamina.train.metrics import Metric, resolve
 from lamina.train.progress import Progress
@@ -25,12 +27,12 @@ from lamina.train.samples import Samples, check_batch_size
 def fit(
     model: Module,
     x: npt.ArrayLike,
-    y: npt.ArrayLike,
+    y: npt.ArrayLike | None = None,
     *,
-    loss: Loss,
-    optimizer: Any,
+    loss: Loss | None = None,
+    optimizer: Any = None,
     epochs: int,
-    batch_size: int,
+    batch_size: int = 128,
     validation: tuple[npt.ArrayLike, npt.ArrayLike] | float | None = None,
     metrics: Sequence[str | Metric] = (),
     callbacks: Sequence[Callback] = (),
@@ -42,13 +44,14 @@ def fit(
     Args:
         model: the module; trained in place; its mode is put back afterwards.
         x, y: samples and targets, first axis N of both (N > 0); arrays or memory maps, of which only one
-            batch at a time is read. y is x for an autoencoder.
+            batch at a time is read. y None: x, for an autoencoder.
         loss: called with the prediction (Tensor) and the batch of targets (ndarray), returns a Tensor of
-            one number, the mean over the batch: a loss of `nn`, or any function.
+            one number, the mean over the batch: a loss of `nn`, or any function. None: an
+            `Autoencoder`'s own.
         optimizer: made with the model's parameters, as `optim.Adam(model.parameters(), 1e-3)`; those that it
-            was not given stay as they are.
+            was not given stay as they are. None, with an autoencoder's own loss: Adam at 1e-3.
         epochs: passes over the data.
-        batch_size: samples a step; the last batch of an epoch may be smaller, none is dropped.
+        batch_size: samples a step (default 128); the last batch of an epoch may be smaller, none is dropped.
         validation: (x, y), or the share of samples drawn at random (by `seed`) to validate with.
         metrics: names ("accuracy", ...) or functions (y_pred, y_true) -> float on arrays. In training
             they come from the predictions made before each step, so they lag a little behind.
@@ -69,12 +72,15 @@ def fit(
     """
     _check_options(epochs, batch_size, verbose)
     check_model("fit", model)
+    if loss is None and optimizer is None and isinstance(model, Autoencoder):
+        optimizer = Adam(model.parameters(), 1e-3)
+    loss = own_loss(model) if loss is None else loss
     check_loss("fit", loss)
     check_optimizer(optimizer, model, loss)
     callbacks = checked_callbacks(callbacks)
     named = resolve(metrics)
     rng = config.rng() if seed is None else config.seeded("fit: seed", seed)
-    samples, held_out = Samples(x, y, who="fit"), None
+    samples, held_out = Samples(x, x if y is None else y, who="fit"), None
     if isinstance(validation, (int, float, np.floating)) and not isinstance(validation, bool):
         samples, held_out = samples.split(float(validation), rng, "fit")
     elif validation is not None:
@@ -90,6 +96,7 @@ def fit(
                 began.append(callback)
                 callback.on_train_begin(run)
             for run.epoch in range(1, epochs + 1):
+                _schedule(model, (run.epoch - 1) / epochs)
                 _epoch(run, samples, held_out, loss, named, callbacks, batch_size, rng, progress)
                 if run.stop_reason is not None:
                     run.history.stopped = run.stop_reason
@@ -98,6 +105,7 @@ def fit(
             run.history.stopped = "interrupted"
             progress.say(f"interrupted in epoch {run.epoch}; {run.history.epochs} whole epochs kept")
         finally:
+            _schedule(model, 1.0)
             progress.close()
             for callback in began:
                 callback.on_train_end(run)
@@ -144,8 +152,8 @@ def _step(run: Run, samples: Samples, rows: npt.NDArray[np.intp], loss: Loss, av
     """Forward, backward, update."""
     x, y = samples.take(rows)
     run.optimizer.zero_grad()
-    y_pred = predicted("fit", run.model, x)
-    value = loss(y_pred, y)
+    y_pred, value = compared("fit", run.model, loss, x, y)
+    assert value is not None
     run.loss = scalar("fit", value)
     if not math.isfinite(run.loss):
         run.history.stopped = "diverged"
@@ -155,6 +163,12 @@ def _step(run: Run, samples: Samples, rows: npt.NDArray[np.intp], loss: Loss, av
     run.optimizer.step()
     run.step += 1
     averages.add(run.loss, y_pred.data, y)
+
+
+def _schedule(model: Module, done: float) -> None:
+    """Tell an autoencoder what share of the epochs is done."""
+    if isinstance(model, Autoencoder):
+        model.schedule(done)
 
 
 def _validation_pair(validation: Any) -> Samples:

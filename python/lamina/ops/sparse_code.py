@@ -1,0 +1,169 @@
+"""k-sparse codes (Makhzani & Frey, "k-Sparse Autoencoders", 2014): only k units of each row are not zero.
+
+A code is a pair (values, units), both (M,k), the units of a row rising. What reads it, forward and backward,
+touches the chosen units alone, so that its cost follows k.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from lamina.config import backend
+from lamina.ops import _check as check
+from lamina.ops._check import Array
+
+_Units = npt.NDArray[np.int64]
+
+
+def _check_k(op: str, k: Any, units: int) -> int:
+    found = check.integer(op, "k", k, 1)
+    if found > units:
+        raise ValueError(f"{op}: k = {found} is more than the {units} units")
+    return found
+
+
+class KSparseContext(NamedTuple):
+    """What `k_sparse_backward` needs."""
+
+    y: Array
+    units: _Units
+
+
+def k_sparse(x: Any, k: int) -> tuple[Array, KSparseContext]:
+    """The k greatest of each row of x (M,N), not by magnitude, and 0 elsewhere; ties to the lowest unit.
+
+    NaN counts as greater than every number. Raises ValueError for k outside 1..N or x without two axes,
+    TypeError for a k that is no int and for other than float32 or float64.
+    """
+    (x,) = check.floats("k_sparse", x=x)
+    check.ndim("k_sparse", "x", x, "MN")
+    values, units = backend().support(x, _check_k("k_sparse", k, x.shape[1]))
+    y: Array = np.zeros_like(x)
+    np.put_along_axis(y, units, values, axis=1)
+    return y, KSparseContext(y, units)
+
+
+def k_sparse_backward(dy: Any, ctx: KSparseContext) -> Array:
+    """dy (M,N) -> dx (M,N): dy at the chosen units, 0 elsewhere."""
+    dy = check.gradient("k_sparse_backward", "dy", dy, ctx.y, ctx.y.shape)
+    dx: Array = np.zeros_like(dy)
+    np.put_along_axis(dx, ctx.units, np.take_along_axis(dy, ctx.units, axis=1), axis=1)
+    return dx
+
+
+class KSparseLinearContext(NamedTuple):
+    """What `k_sparse_linear_backward` needs."""
+
+    x: Array
+    w: Array
+    has_bias: bool
+    units: _Units
+
+
+def k_sparse_linear(
+    x: Any, w: Any, b: Any = None, *, k: int
+) -> tuple[tuple[Array, _Units], KSparseLinearContext]:
+    """The k greatest of each row of z = x w^T + b: x (M,D), w (N,D), b (N,) or None -> (values, units).
+
+    Errors as `linear` and `k_sparse`.
+    """
+    op = "k_sparse_linear"
+    x, w, *rest = check.floats(op, x=x, w=w, **({} if b is None else {"b": b}))
+    check.ndim(op, "x", x, "MD")
+    check.ndim(op, "w", w, "ND")
+    check.shape(op, "w", w, (len(w), x.shape[1]), "(N, D) with the D of x")
+    for bias in rest:
+        check.shape(op, "b", bias, (len(w),), "one per row of w")
+    k = _check_k(op, k, len(w))
+    z = backend().gemm(x, w.T, rest[0] if rest else None)
+    values, units = backend().support(z, k)
+    return (values, units), KSparseLinearContext(x, w, bool(rest), units)
+
+
+def k_sparse_linear_backward(
+    dvalues: Any, ctx: KSparseLinearContext, needs_dx: bool = True
+) -> tuple[Array | None, Array, Array | None]:
+    """dvalues (M,k) -> dx (M,D) or None where it is not needed, dw (N,D), db (N,) or None."""
+    x, w, units = ctx.x, ctx.w, ctx.units
+    dvalues = check.gradient("k_sparse_linear_backward", "dvalues", dvalues, w, units.shape)
+    dx: Array | None = backend().sparse_linear(dvalues, units, w, None) if needs_dx else None
+    dw: Array = backend().sparse_outer(units, dvalues, x, None, None, len(w))
+    return dx, dw, _sums(units, dvalues, len(w)) if ctx.has_bias else None
+
+
+def _sums(units: _Units, values: Array, n: int) -> Array:
+    """The sum of the values of each unit, in their order."""
+    found: Array = np.bincount(units.ravel(), values.ravel(), n).astype(values.dtype)
+    return found
+
+
+class SparseLinearContext(NamedTuple):
+    """What `sparse_linear_backward` needs."""
+
+    values: Array
+    units: _Units
+    w: Array
+    has_bias: bool
+
+
+def sparse_linear(values: Any, units: Any, w: Any, b: Any = None) -> tuple[Array, SparseLinearContext]:
+    """y = code w + b for a code (values, units), both (M,k): w (N,D), b (D,) or None -> y (M,D).
+
+    `units` are whole numbers in 0..N-1. Raises ValueError for shapes and units that do not fit, TypeError for
+    other than float32 or float64 values and integer units.
+    """
+    op = "sparse_linear"
+    values, w, *rest = check.floats(op, values=values, w=w, **({} if b is None else {"b": b}))
+    check.ndim(op, "values", values, "MK")
+    check.ndim(op, "w", w, "ND")
+    units = check.tokens(op, "units", units, len(w), "w")
+    check.shape(op, "units", units, values.shape, "that of values (M, K)")
+    for bias in rest:
+        check.shape(op, "b", bias, (w.shape[1],), "one per column of w")
+    y: Array = backend().sparse_linear(values, units, w, rest[0] if rest else None)
+    return y, SparseLinearContext(values, units, w, bool(rest))
+
+
+def sparse_linear_backward(dy: Any, ctx: SparseLinearContext) -> tuple[Array, Array, Array | None]:
+    """dy (M,D) -> dvalues (M,k), dw (N,D), zero in the rows of units that nobody chose, db (D,) or None."""
+    values, units, w = ctx.values, ctx.units, ctx.w
+    dy = check.gradient("sparse_linear_backward", "dy", dy, w, (len(values), w.shape[1]))
+    dvalues: Array = backend().sparse_dots(dy, units, w)
+    dw: Array = backend().sparse_outer(units, values, dy, None, None, len(w))
+    return dvalues, dw, backend().bias_backward(dy) if ctx.has_bias else None
+
+
+class TiedKSparseContext(NamedTuple):
+    """What `tied_k_sparse_backward` needs."""
+
+    x: Array
+    w: Array
+    values: Array
+    units: _Units
+
+
+def tied_k_sparse(
+    x: Any, w: Any, b: Any, c: Any, *, k: int
+) -> tuple[tuple[Array, Array, _Units], TiedKSparseContext]:
+    """A k-sparse autoencoder with tied weights: the code of x and what it is decoded to.
+
+    (values, units) = the k greatest of each row of x w^T + b;  y = code w + c. x (M,D), w (N,D), b (N,), c
+    (D,) -> y (M,D), values and units (M,k). Errors as `k_sparse_linear`.
+    """
+    (values, units), ctx = k_sparse_linear(x, w, b, k=k)
+    y, _ = sparse_linear(values, units, ctx.w, c)
+    return (y, values, units), TiedKSparseContext(ctx.x, ctx.w, values, units)
+
+
+def tied_k_sparse_backward(
+    dy: Any, dvalues: Any, ctx: TiedKSparseContext, needs_dx: bool = True
+) -> tuple[Array | None, Array, Array, Array]:
+    """dy (M,D), dvalues (M,k) -> dx (M,D) or None where it is not needed, dw (N,D), db (N,), dc (D,)."""
+    x, w, values, units = ctx
+    dy = check.gradient("tied_k_sparse_backward", "dy", dy, w, x.shape)
+    dvalues = check.gradient("tied_k_sparse_backward", "dvalues", dvalues, w, units.shape)
+    dz: Array = backend().sparse_dots(dy, units, w) + dvalues
+    dx: Array | None = backend().sparse_linear(dz, units, w, None) if needs_dx else None
+    dw: Array = backend().sparse_outer(units, values, dy, dz, x, len(w))
+    return dx, dw, _sums(units, dz, len(w)), backend().bias_backward(dy)
