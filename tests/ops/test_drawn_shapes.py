@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from tests.ops import oracle
 from tests.ops.cases import Case
+from tests.ops.grid import sides
 
 pytestmark = pytest.mark.usefixtures("machine")
 
@@ -49,7 +50,7 @@ def _images(draw):
 def _fits(size, kernel, stride, dilation, padding):
     if padding == "same":
         return True
-    around = oracle.sides(padding, size, kernel, stride, dilation)
+    around = sides(padding, size, kernel, stride, dilation)
     return all(
         n + sum(a) >= d * (k - 1) + 1 for n, k, d, a in zip(size, kernel, dilation, around, strict=True)
     )
@@ -98,7 +99,7 @@ def test_pooling(op, dtype, image, channels, kernel, stride, padding, ceil_mode,
     size, step = image[1:], kernel if stride is None else stride
     assume(_fits(size, kernel, step, (1, 1), padding))
     if padding != "same":
-        around = oracle.sides(padding, size, kernel, step, (1, 1))
+        around = sides(padding, size, kernel, step, (1, 1))
         assume(all(2 * max(a) <= k for a, k in zip(around, kernel, strict=True)))
     options = {"kernel_size": kernel, "stride": stride, "padding": padding, "ceil_mode": ceil_mode}
     if op == "avg_pool2d":
