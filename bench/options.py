@@ -31,7 +31,16 @@ KERNELS = (
     "adam_step",
     "rms_step",
 )
-MODELS = ("lenet5", "vgg_small", "autoencoder", "char_lstm_128", "char_lstm_256")
+MODELS = (
+    "lenet5",
+    "vgg_small",
+    "autoencoder",
+    "sigmoid_autoencoder",
+    "k_sparse_autoencoder",
+    "conv_autoencoder",
+    "char_lstm_128",
+    "char_lstm_256",
+)
 OTHERS = ("epoch", "footprint")
 PEERS = ("torch", "jax", "keras", "onnxruntime")
 
