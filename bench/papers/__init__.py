@@ -6,4 +6,5 @@ NAMES = (
     "gers2000",
     "siegelmann1995",
     "karpathy2015",
+    "makhzani2014",
 )

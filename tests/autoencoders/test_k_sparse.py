@@ -103,7 +103,7 @@ def test_scheduled_k_leaves_fewer_units_dead():
 
 
 def _recovered(k, least):
-    """Share of the rows x = z w whose k units are found, z in [least, 1]; and k mu 2 z_1 / z_k at its worst."""
+    """Share of rows x = z w whose k units are found, z in [least, 1]; and the worst of k mu 2 z_1 / z_k."""
     rng = np.random.default_rng(k)
     w = _incoherent(rng, units=400, features=256)
     mu = np.abs(w @ w.T - np.eye(len(w))).max()
