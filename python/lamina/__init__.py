@@ -39,7 +39,7 @@ from lamina.functions import (
 )
 
 if TYPE_CHECKING:
-    from lamina import autoencoders, datasets, io, models, probe, pytorch, testing, text, train, viz
+    from lamina import autoencoders, datasets, image, io, models, probe, pytorch, testing, text, train, viz
     from lamina.io import load, save
     from lamina.pytorch import from_torch_state_dict
     from lamina.text import generate
@@ -51,6 +51,7 @@ __version__ = "0.1.0"
 _LAZY = {
     "autoencoders": "lamina.autoencoders",
     "datasets": "lamina.datasets",
+    "image": "lamina.image",
     "io": "lamina.io",
     "models": "lamina.models",
     "probe": "lamina.probe",
@@ -95,6 +96,7 @@ __all__ = [
     "from_torch_state_dict",
     "generate",
     "get_num_threads",
+    "image",
     "init",
     "io",
     "load",

@@ -7,6 +7,18 @@ Looked up in $LAMINA_DATA, then among the system's own copies (share/datasets), 
 from lamina.datasets.cifar import cifar10
 from lamina.datasets.idx import read_idx
 from lamina.datasets.images import Images, digits, fashion_mnist, mnist
+from lamina.datasets.photographs import photographs
 from lamina.datasets.texts import Text, encode, text
 
-__all__ = ["Images", "Text", "cifar10", "digits", "encode", "fashion_mnist", "mnist", "read_idx", "text"]
+__all__ = [
+    "Images",
+    "Text",
+    "cifar10",
+    "digits",
+    "encode",
+    "fashion_mnist",
+    "mnist",
+    "photographs",
+    "read_idx",
+    "text",
+]

@@ -74,6 +74,16 @@ class FlatParameters:
             np.copyto(grad, p.grad)
             p.grad = grad
 
+    def gather(self) -> int:
+        """Bring all parameters and gradients into the buffers, zeros for none -> how many there are."""
+        for i, p in enumerate(self.parameters):
+            if p.data is not self._data_views[i]:
+                self._adopt(i)
+            self._collect(i)
+            if p.grad is None:
+                self._grad_views[i][...] = 0
+        return sum(p.grad is not None for p in self.parameters)
+
     def runs(self) -> Iterator[tuple[slice, int]]:
         """Count a step for every parameter that has a gradient.
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from lamina.nn import Module
 from lamina.nn._errors import kind
-from lamina.optim import Optimizer
+from lamina.optim import LBFGS, Optimizer
 from lamina.train.callbacks import Callback, Checkpoint, CSVLogger, EarlyStopping
 from lamina.train.history import check_monitor
 
@@ -30,7 +30,7 @@ def check_loss(who: str, loss: object) -> None:
 
 
 def check_optimizer(optimizer: Any, model: Module, loss: Any) -> None:
-    """Raise TypeError unless it is an optimiser, ValueError if none of its parameters are trained here.
+    """Raise TypeError unless it is an optimiser of steps, ValueError if it trains nothing here.
 
     Some of the model's parameters will do: the others are frozen. A loss may have parameters of its own.
     """
@@ -39,6 +39,10 @@ def check_optimizer(optimizer: Any, model: Module, loss: Any) -> None:
         raise TypeError(
             "fit: optimizer must be an optimiser, such as optim.Adam(model.parameters(), 1e-3), "
             f"got {kind(optimizer)}"
+        )
+    if isinstance(optimizer, LBFGS):
+        raise TypeError(
+            "fit: LBFGS needs the same loss at every call, not one of each batch: call its minimize(closure)"
         )
     if not isinstance(optimizer, Optimizer):
         return  # one of your own, which need not say what it changes

@@ -1,18 +1,26 @@
-"""Pictures: images and filters, texts and the units that read them, gradients, recurrent networks.
+"""Pictures: images and filters, what units look for, codes, losses, texts, gradients, recurrent networks.
 
-They need matplotlib, only when a function is called.
+They need matplotlib, only when a function is called; `tile` and `maximize` need it never.
 """
 
+from lamina.viz.ascent import maximize
+from lamina.viz.codes import code_map
+from lamina.viz.curves import activation_histogram, loss_curves
 from lamina.viz.diagrams import architecture_types, unrolled
-from lamina.viz.grid import filter_grid, image_grid, tile
+from lamina.viz.grid import filter_grid, image_grid, reconstructions, tile
 from lamina.viz.heat import text_heat
 from lamina.viz.lags import gradient_lags
 
 __all__ = [
+    "activation_histogram",
     "architecture_types",
+    "code_map",
     "filter_grid",
     "gradient_lags",
     "image_grid",
+    "loss_curves",
+    "maximize",
+    "reconstructions",
     "text_heat",
     "tile",
     "unrolled",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from lamina.viz._canvas import new_figure
+from lamina.viz._canvas import new_figure, saved
 
 # Okabe and Ito's colours, lightened: inputs, states, outputs.
 _INPUT, _STATE, _OUTPUT = "#bfe1f6", "#a6dccb", "#f7d79b"
@@ -44,7 +44,7 @@ def unrolled(
             _hand_on(axes, *ends, layer, layers, cell, start=t == 0, end=t == steps)
     axes.text(first + (steps - 1) * _STEP / 2, -0.75, "unfolded", ha="center", fontsize=12, style="italic")
     axes.set(xlim=(-0.5, first + steps * _STEP - 0.35), ylim=(-1.0, _FLOOR * (layers + 1) + 0.5))
-    return _saved(figure, path)
+    return saved(figure, path)
 
 
 def architecture_types(*, path: str | os.PathLike[str] | None = None) -> Any:
@@ -84,7 +84,7 @@ def architecture_types(*, path: str | os.PathLike[str] | None = None) -> Any:
         axes.text(middle, 2 * _FLOOR + 0.65, lengths, ha="center", fontsize=12)
         x = places[-1] + gap + 0.8
     axes.set(xlim=(-0.9, x - gap - 0.8 + 0.9), ylim=(-0.5, 2 * _FLOOR + 1.6))
-    return _saved(figure, path)
+    return saved(figure, path)
 
 
 def _sheet(width: float, height: float, inches: float) -> tuple[Any, Any]:
@@ -92,12 +92,6 @@ def _sheet(width: float, height: float, inches: float) -> tuple[Any, Any]:
     axes = figure.add_subplot(aspect="equal")
     axes.set_axis_off()
     return figure, axes
-
-
-def _saved(figure: Any, path: Any) -> Any:
-    if path is not None:
-        figure.savefig(path, dpi=150)
-    return figure
 
 
 def _named(letter: str, time: str | int, layer: str = "") -> str:

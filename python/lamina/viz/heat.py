@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lamina.viz._canvas import new_figure
+from lamina.viz._canvas import new_figure, saved
 
 _INCHES = (0.155, 0.27)  # of one character
 _SHOWN = {"\n": "↵", "\t": "→", " ": "·"}
@@ -65,9 +65,7 @@ def text_heat(
     bar = figure.colorbar(shown, ax=axes, location="bottom", fraction=0.05, aspect=60, ticks=[-1, 0, 1])
     bar.ax.set_xticklabels(["−m", "0", "+m"])
     bar.set_label(f"m: the greatest magnitude of {'the row' if below else 'all'}")
-    if path is not None:
-        figure.savefig(path, dpi=150)
-    return figure
+    return saved(figure, path)
 
 
 def _write(axes: Any, x: float, y: float, character: str, color: str) -> None:

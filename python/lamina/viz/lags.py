@@ -9,17 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lamina.viz._canvas import new_figure
-
-# Okabe and Ito's colours, which the colour-blind tell apart, and a line style for each.
-_STYLES = [
-    ("#0072b2", "-"),
-    ("#d55e00", "--"),
-    ("#009e73", "-."),
-    ("#cc79a7", ":"),
-    ("#e69f00", (0, (5, 1))),
-    ("#56b4e9", (0, (1, 1))),
-]
+from lamina.viz._canvas import STYLES, check_curves, new_figure, saved
 
 
 def gradient_lags(norms: Mapping[str, npt.ArrayLike], *, path: str | os.PathLike[str] | None = None) -> Any:
@@ -30,11 +20,10 @@ def gradient_lags(norms: Mapping[str, npt.ArrayLike], *, path: str | os.PathLike
     not finite, the line ends. Returns the matplotlib Figure, also saved to `path` if given. ValueError for no
     curve, more than six, or one of another shape.
     """
-    if not 0 < len(norms) <= len(_STYLES):
-        raise ValueError(f"gradient_lags: expected 1 to {len(_STYLES)} curves, got {len(norms)}")
+    check_curves("gradient_lags", norms)
     figure = new_figure(8, 4.6)
     axes = figure.add_subplot()
-    for (name, values), (color, line) in zip(norms.items(), _STYLES, strict=False):
+    for (name, values), (color, line) in zip(norms.items(), STYLES, strict=False):
         curves = np.atleast_2d(np.asarray(values, np.float64))
         if curves.ndim != 2 or 0 in curves.shape:
             raise ValueError(
@@ -50,6 +39,4 @@ def gradient_lags(norms: Mapping[str, npt.ArrayLike], *, path: str | os.PathLike
     axes.set_xlim(left=0)
     axes.grid(color="0.92")
     axes.legend()
-    if path is not None:
-        figure.savefig(path, dpi=150)
-    return figure
+    return saved(figure, path)
