@@ -7,4 +7,5 @@ NAMES = (
     "siegelmann1995",
     "karpathy2015",
     "makhzani2014",
+    "compression",
 )
