@@ -20,7 +20,7 @@ HIDDEN = 1000
 _ALPHA = 3  # times k units are kept for the features
 _START = 100  # k before training
 _GOAL = 2.0  # percent of the test digits, wanted of the features of k = 25
-# name -> published test error in percent: of logistic regression on the features, and fine-tuned
+# Published test errors in percent: of logistic regression on the features (table 1), and fine-tuned (table 3).
 _LINEAR = {
     "raw pixels": 7.20,
     "no sparsity": None,
@@ -33,7 +33,7 @@ _LINEAR = {
 }
 _DEEP = "two layers, k = 25"
 _TUNED = {"dropout 50 %": 1.05, "denoising 20 %": 1.20, "k = 25": 1.08, _DEEP: 0.97}
-_TUNING_RATE = 1e-4
+_TUNING_RATE = 3e-4  # better than 1e-4 on 10,000 digits held out of the training data
 _FILTERS = (70, 40, 25, 10)  # figure 1
 
 
@@ -179,7 +179,7 @@ def _locality(models, x, quick: bool) -> Row:
 
 def _tuned(models, digits: Digits, effort: Effort) -> Iterator[Row]:
     """Table 3: softmax regression on the codes, and then the encoder trained on labels together with it."""
-    epochs = effort.pick(1, 8, 100)
+    epochs = effort.pick(1, 6, 100)
     plain = nn.Sequential(nn.Linear(784, HIDDEN, rng=0), nn.ReLU(), nn.Linear(HIDDEN, 10, rng=1))
     error = _fitted_error(plain, digits, epochs, 1e-3)
     yield Row("trained on labels alone", "1.60 %", f"{error:.2f} %, {epochs} epochs", None)
