@@ -108,6 +108,15 @@ def test_the_model_stays_as_it_is():
     assert all((before[name] == value).all() for name, value in model.state_dict().items())
 
 
+@pytest.mark.parametrize("layer", ["encoder.0", "encoder", lambda model: model.encode])
+def test_codes_of_autoencoders(layer):
+    model = lm.autoencoders.SparseAutoencoder(30, 6, noise=lm.autoencoders.MaskingNoise(0.5), rng=0)
+    layer = layer if isinstance(layer, str) else layer(model)
+    w = model.encoder[0].weight.data
+    expected = w / np.linalg.norm(w, axis=1, keepdims=True)
+    np.testing.assert_allclose(viz.maximize(model, layer), expected, atol=1e-6)
+
+
 def test_the_states_of_a_recurrent_layer():
     model = nn.Sequential(nn.RNN(3, 4, rng=0))
     found = viz.maximize(model, "0", 2, input_shape=(5, 3), at=(4,), norm=2.0)
