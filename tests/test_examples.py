@@ -25,6 +25,12 @@ PICTURES = {
     "one_to_many": ["one_to_many.png"],
     "one_to_one": ["one_to_one.png"],
     "rnn_diagrams": ["lstm_unrolled.png", "rnn_types.png", "rnn_unrolled.png"],
+    "sparse_autoencoder": [
+        "dense_units.png",
+        "sparse_activations.png",
+        "sparse_patches.png",
+        "sparse_units.png",
+    ],
     "train_lenet_mnist": ["lenet5.safetensors", "lenet_curves.png", "lenet_mistakes.png"],
 }
 # What they print that they have learned, in percent and in this order: each number within its bounds, which a
@@ -41,6 +47,7 @@ LEARNED = {
     "many_to_one": [(97, 100), (50, 75)],  # and by counting words
     "one_to_many": [(100, 100), (0, 50)],  # and by the note before
     "one_to_one": [(98, 100)],
+    "sparse_autoencoder": [(80, 100), (0, 20)],  # units that look for an edge; without sparsity
 }
 
 
@@ -53,6 +60,8 @@ def test_every_example_is_tried():
 def test_example(tmp_path, name):
     pytest.importorskip("matplotlib")
     hidden = dict.fromkeys(("LAMINA_DATA", "LAMINA_CACHE", "XDG_DATA_DIRS"), str(tmp_path / "nothing"))
+    (tmp_path / "sklearn.py").write_text("raise ImportError")
+    hidden["PYTHONPATH"] = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
     offline = dict.fromkeys(("http_proxy", "https_proxy"), "http://127.0.0.1:9")
     done = subprocess.run(
         [sys.executable, EXAMPLES / f"{name}.py", "--quick"],
@@ -67,5 +76,7 @@ def test_example(tmp_path, name):
     found = re.findall(r"(\d+\.\d)%", done.stdout)
     for percent, (least, most) in zip(map(float, found), LEARNED.get(name, []), strict=name in LEARNED):
         assert least <= percent <= most, done.stdout
+    if name == "sparse_autoencoder":
+        assert "Taking images made of fallen leaves instead" in done.stderr
     if name in ("first_autoencoder", "train_lenet_mnist"):
         assert "taking the 1,797 shipped digits instead" in done.stderr

@@ -94,3 +94,34 @@ def test_a_cell_that_forgets_nothing_carries_the_gradient_everywhere():
 def test_the_gradient_needs_sequences():
     with pytest.raises(ValueError, match=r"expected \(N, T, D\)"):
         probe.gradient_by_lag(nn.RNN(3, 2), np.zeros((4, 3)))
+
+
+def _gabor(direction, wavelength, center, size=9):
+    row, column = np.indices((size, size))
+    u = (column - center[1]) * np.cos(direction) + (row - center[0]) * np.sin(direction)
+    window = np.exp(-((column - center[1]) ** 2 + (row - center[0]) ** 2) / (2 * 2.0**2))
+    return window * np.cos(2 * np.pi * u / wavelength + 0.7)
+
+
+def test_filters_that_are_edges_and_filters_that_are_not():
+    rng = np.random.default_rng(0)
+    edges = [3.0 * _gabor(d, length, (4, 5)) for d in (0.1, 1.0, 2.5) for length in (3, 5, 8)]
+    step = np.where(np.arange(9) < 4, -1.0, 1.0) * np.exp(-((np.arange(9) - 3.5) ** 2) / 4)
+    edges.append(np.tile(step, (9, 1)) * np.exp(-((np.arange(9)[:, None] - 4) ** 2) / 8))
+    noise = rng.standard_normal((200, 9, 9))
+    assert (probe.gabor_fit(edges) > 0.8).all()  # the grid of Gabors is coarse
+    assert (probe.gabor_fit(noise) < 0.4).all()
+    checks = np.indices((9, 9)).sum(axis=0) % 2 * 2 - 1
+    others = probe.gabor_fit([np.ones((9, 9)), checks, np.zeros((9, 9))])
+    assert (others < 0.5).all()
+    assert others[2] == 0
+
+
+def test_gabor_fit_of_rows_and_its_errors():
+    rows = np.random.default_rng(0).standard_normal((3, 16))
+    np.testing.assert_allclose(probe.gabor_fit(rows), probe.gabor_fit(-5 * rows.reshape(3, 4, 4)))
+    for shape in ((3, 17), (16,), (0, 4, 4)):
+        with pytest.raises(ValueError, match=r"filters have shape .*expected \(K, H, W\)"):
+            probe.gabor_fit(np.zeros(shape))
+    with pytest.raises(ValueError, match="filters must be finite"):
+        probe.gabor_fit(np.full((1, 2, 2), np.nan))

@@ -8,4 +8,5 @@ NAMES = (
     "karpathy2015",
     "makhzani2014",
     "compression",
+    "ufldl",
 )

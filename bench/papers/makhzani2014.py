@@ -20,7 +20,7 @@ HIDDEN = 1000
 _ALPHA = 3  # times k units are kept for the features
 _START = 100  # k before training
 _GOAL = 2.0  # percent of the test digits, wanted of the features of k = 25
-# Published test errors in percent: of logistic regression on the features (table 1), and fine-tuned (table 3).
+# Published test errors in percent: logistic regression on the features (table 1), fine-tuned (table 3).
 _LINEAR = {
     "raw pixels": 7.20,
     "no sparsity": None,

@@ -13,13 +13,15 @@ from lamina.optim.optimizer import Array, Optimizer
 
 Closure = Callable[[], Any]
 
+_ROUNDING = 64  # times the precision of the dtype: what a loss may be wrong by, relatively
 _LEAST_CURVATURE = 1e-10  # of a pair that is remembered: s y over |s| |y|
 
 
 class Minimum(NamedTuple):
     """Where `LBFGS.minimize` ended.
 
-    loss: the last of `losses`, which has the start and then one loss an iteration; they never rise.
+    loss: the last of `losses`, which has the start and then one loss an iteration; they never rise by more
+    than rounding.
     evaluations: calls of the closure. stopped: "tolerance" (the loss hardly fell), "gradient" (it is as good
     as flat), "line search" (no step lowers the loss), "iterations" (all done) or "interrupted" (Ctrl-C).
     """
@@ -37,7 +39,8 @@ class LBFGS(Optimizer):
     all data, calls its `backward()` and returns it; gradients are cleared for it. lr: the first step that a
     search tries, which should stay 1. history_size: steps remembered, as pairs s (the step) and y (the change
     of the gradient). c1, c2: of the Wolfe conditions, 0 < c1 < c2 < 1. max_evaluations: of the closure in one
-    search. Source: Nocedal & Wright, Numerical Optimization, 2nd edition 2006, algorithms 7.4, 3.5 and 3.6.
+    search. Source: Nocedal & Wright, Numerical Optimization, 2nd edition 2006, algorithms 7.4, 3.5 and 3.6;
+    where losses differ by no more than rounding, slopes decide, as in Hager & Zhang 2005.
     """
 
     options = ("lr", "history_size", "c1", "c2", "max_evaluations")
@@ -87,7 +90,7 @@ class LBFGS(Optimizer):
         a closure that does not call `backward()`, TypeError and ValueError for one that does not return a
         number; whatever it raises, the parameters are put back.
         """
-        return self._iterate(closure, self._outset(closure)).loss
+        return self._iterate(closure, self._outset(closure)).measured
 
     def minimize(
         self,
@@ -121,11 +124,11 @@ class LBFGS(Optimizer):
                     if new.step == 0:
                         stopped = "line search"
                         break
-                    losses.append(new.loss)
-                    bar.set_postfix_str(f"loss {new.loss:.6g}", refresh=False)
+                    losses.append(new.measured)
+                    bar.set_postfix_str(f"loss {new.measured:.6g}", refresh=False)
                     bar.update()
-                    fall, point = point.loss - new.loss, new
-                    if fall <= tolerance * max(abs(new.loss), 1):
+                    point = new
+                    if -new.loss <= tolerance * max(abs(new.measured), 1):
                         stopped = "tolerance"
                         break
             except KeyboardInterrupt:
@@ -164,21 +167,26 @@ class LBFGS(Optimizer):
         slope = 0.0 if direction is None else _dot(gradient, direction)
         if not math.isfinite(loss) or not all(np.isfinite(g).all() for g in gradient):
             loss = math.inf
-        return Point(step, loss, slope, gradient)
+        return Point(step, loss, slope, gradient, loss)
 
     def _iterate(self, closure: Any, now: Point) -> Point:
         """The next point, with the parameters there; step 0 if none is lower, and they stay."""
         direction = self._direction(now.gradient)
-        start = now._replace(step=0.0, slope=_dot(now.gradient, direction))
+        start = now._replace(step=0.0, loss=0.0, slope=_dot(now.gradient, direction))
         fresh = not any(each["s0"].any() for each in self._buffers)
         if not start.slope < 0:  # rounding has spoilt the pairs, or the gradient is 0
             return start if fresh else self._restart(closure, now)
         first = self.lr * (min(1.0, 1 / sum(float(np.abs(g).sum()) for g in now.gradient)) if fresh else 1.0)
         origin = [group.data.copy() for group in self._groups]
+        precision = max(float(np.finfo(x.dtype).eps) for x in origin)
 
         def at(step: float) -> Point:
             self._move(origin, direction, step)
-            return self._evaluate(closure, step, direction)
+            point = self._evaluate(closure, step, direction)
+            change = point.measured - start.measured
+            if abs(change) <= _ROUNDING * precision * abs(start.measured):
+                change = step * (start.slope + point.slope) / 2
+            return point._replace(loss=change)
 
         found = start
         try:

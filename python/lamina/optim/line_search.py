@@ -14,13 +14,15 @@ _NEAREST, _FURTHEST = 1.1, 10.0  # times the last trial, for one beyond it
 class Point(NamedTuple):
     """A place on the line: how far along, the loss, its slope there, and the gradient, one vector a dtype.
 
-    A loss that is not finite is kept as infinite: such a point lies too far.
+    A loss that is not finite is kept as infinite: such a point lies too far. `loss` is what points are
+    compared by, which may be the difference from the start, `measured` what was computed.
     """
 
     step: float
     loss: float
     slope: float
     gradient: list[npt.NDArray[Any]]
+    measured: float
 
 
 def strong_wolfe(
@@ -43,7 +45,8 @@ def strong_wolfe(
             return _zoom(at, start, point, last, c1, c2, most - count)
         # Downhill still: to where the cubic is least, but clearly further and not out of sight.
         guess = _cubic(last, point)
-        last, step = point, min(max(guess, _NEAREST * step), _FURTHEST * step) if guess > step else 2 * step
+        guess = guess if guess > step else math.inf
+        last, step = point, min(max(guess, _NEAREST * step), _FURTHEST * step)
     return last
 
 
