@@ -10,12 +10,15 @@ import pytest
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 PICTURES = {
+    "autoencoder_family": ["family_activations.png", "family_map.png", "family_reconstructions.png"],
     "char_rnn": ["char_rnn_loss.png"],
     "conv_by_hand": ["conv_5x5.png", "conv_5x5x3.png"],
+    "denoising": ["denoising.png"],
     "encoder_decoder": ["encoder_decoder.png"],
     "first_autoencoder": ["autoencoder_filters.png", "autoencoder_reconstructions.png"],
     "gradient_lags": ["gradient_lags.png"],
     "interpretable_units": ["unit_gates.png", "unit_quotes.png"],
+    "k_sparse_mnist": ["k_sparse_filters.png", "k_sparse_reconstructions.png"],
     "lstm_cell_step": ["lstm_memory.png"],
     "many_to_many": ["many_to_many.png"],
     "many_to_one": ["many_to_one.png"],
@@ -33,8 +36,12 @@ PICTURES = {
 # What they print that they have learned, in percent and in this order: each number within its bounds, which a
 # network that does not learn, or looks where it must not, does not reach.
 LEARNED = {
+    # of the variance, lost: dense, sparse, k-sparse, contractive, convolutional; with a code of two numbers
+    "autoencoder_family": [(0, 25), (0, 50), (0, 25), (0, 30), (0, 25), (0, 65)],
+    "denoising": [(0, 30), (0, 10)],
     "encoder_decoder": [(95, 100)],
     "interpretable_units": [(50, 100), (0, 40), (50, 100), (0, 40)],  # quotes, before training; brackets, too
+    "k_sparse_mnist": [(0, 20), (5, 30), (0, 25), (5, 30), (0, 30), (5, 30), (0, 40), (5, 30)],  # noise: 33
     "lstm_cell_step": [(90, 100)],
     "many_to_many": [(97, 100), (30, 37), (97, 100), (99, 100)],  # one way: depth, next symbol; both ways
     "many_to_one": [(97, 100), (50, 75)],  # and by counting words

@@ -68,6 +68,29 @@ def test_images_are_flattened_in_another_order():
     np.testing.assert_allclose(ours(x).data, right, atol=1e-10)
 
 
+def test_transposed_convolutions():
+    torch = pytest.importorskip("torch")
+    options = {"stride": (2, 3), "padding": (1, 0), "output_padding": (1, 2), "groups": 2}
+    theirs = torch.nn.ConvTranspose2d(4, 6, (3, 2), dilation=(1, 2), **options).double()
+    ours = nn.ConvTranspose2d(4, 6, (3, 2), dilation=(1, 2), **options).astype(np.float64)
+    lm.from_torch_state_dict(ours, theirs.state_dict())
+    x = RNG.standard_normal((2, 5, 4, 4))
+    right = theirs(torch.tensor(x.transpose(0, 3, 1, 2))).detach().numpy()
+    np.testing.assert_allclose(ours(x).data, right.transpose(0, 2, 3, 1), atol=1e-10)
+
+
+def test_decoded_images_are_flattened_in_another_order():
+    torch = pytest.importorskip("torch").nn
+    layers = [torch.ConvTranspose2d(3, 4, 2), torch.ReLU(), torch.Upsample(scale_factor=2)]
+    theirs = torch.Sequential(*layers, torch.Flatten(), torch.Linear(4 * 6 * 8, 5))
+    layers = [nn.ConvTranspose2d(3, 4, 2), nn.ReLU(), nn.Upsample(2)]
+    ours = nn.Sequential(*layers, nn.Flatten(), nn.Linear(4 * 6 * 8, 5)).astype(np.float64)
+    lm.from_torch_state_dict(ours, theirs.double().state_dict())
+    x = RNG.standard_normal((2, 2, 3, 3))
+    right = theirs(pytest.importorskip("torch").tensor(x.transpose(0, 3, 1, 2))).detach().numpy()
+    np.testing.assert_allclose(ours(x).data, right, atol=1e-10)
+
+
 def test_half_precision_and_parameters():
     """bfloat16 is unknown to NumPy; PyTorch's parameters need their gradients let go."""
     torch = pytest.importorskip("torch")
@@ -77,6 +100,15 @@ def test_half_precision_and_parameters():
 
 
 # Without PyTorch: state dicts made by hand ------------------------------------------------------------
+def test_filters_of_transposed_convolutions_turn():
+    layer = nn.ConvTranspose2d(2, 3, (4, 5))
+    w = RNG.standard_normal((2, 3, 4, 5)).astype(np.float32)
+    lm.from_torch_state_dict(layer, {"weight": w, "bias": np.ones(3)})
+    np.testing.assert_array_equal(layer.weight.data, np.moveaxis(w, 1, 3))
+    with pytest.raises(ValueError, match=r"weight has shape \(2, 4, 5, 3\), expected \(2, 3, 4, 5\)"):
+        lm.from_torch_state_dict(layer, {"weight": layer.weight.data, "bias": np.ones(3)})
+
+
 class Net(nn.Module):
     """A path of images to a vector that no Sequential shows, and a parameter of its own."""
 

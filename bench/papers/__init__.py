@@ -7,4 +7,6 @@ NAMES = (
     "siegelmann1995",
     "karpathy2015",
     "ufldl",
+    "makhzani2014",
+    "compression",
 )

@@ -3,7 +3,8 @@
 //   support:         the k greatest of each row of z (M,N): values and units (M,k), units rising, ties to the lowest
 //   sparse_linear:   y[m] = b + sum over j of v[m][j] w[u[m][j]]                               w (N,D), y (M,D)
 //   sparse_dots:     dv[m][j] = dy[m] . w[u[m][j]]
-//   sparse_outer:    dw[n] = sum over the (m, j) with u[m][j] = n, in their order, of v[m][j] dy[m] (+ v2[m][j] x[m])
+//   sparse_outer:    dw[n] = sum over the (m, j) with u[m][j] = n, in their order, of v[m][j] dy[m]
+//                            (and then of v2[m][j] x[m])
 //
 // The cost follows k, not N, but for rows of dw that nobody chose: those are written as zeros.
 #pragma once
@@ -139,22 +140,42 @@ void sparse_dots(Index M, Index k, Index D, const T* dy, const std::int64_t* u, 
   });
 }
 
+// The values of a code by unit: of unit n those from begin(n) to end(n) - 1, and the rows m they come from.
+template <class T>
+struct ByUnit {
+  const RowsByToken by;
+  Buffer buffer;
+  Index* const rows;
+  T *const values, *const values2;
+  ByUnit(Index M, Index N, Index k, const std::int64_t* u, const T* v, const T* v2)
+      : by(M * k, N, [u](Index p) { return u[p]; }),
+        buffer((sizeof(Index) + 2 * sizeof(T)) * static_cast<std::size_t>(M * k)),
+        rows(buffer.as<Index>()),
+        values(reinterpret_cast<T*>(rows + M * k)),
+        values2(values + M * k) {
+    for (Index i = 0; i < M * k; ++i) {
+      const Index p = by.order[i];
+      rows[i] = p / k;
+      values[i] = v[p];
+      if (v2) values2[i] = v2[p];
+    }
+  }
+};
+
 // v2 and x may be null.
 template <class T>
 void sparse_outer(Index M, Index N, Index k, Index D, const std::int64_t* u, const T* v, const T* dy, const T* v2,
                   const T* x, T* dw) {
-  const RowsByToken by(M * k, N, [&](Index p) { return u[p]; });
+  const ByUnit<T> code(M, N, k, u, v, v2);
   const double cost = (v2 ? 4.0 : 2.0) * static_cast<double>(M * k * D) / static_cast<double>(greatest(1, N));
   parallel_for(N, cost + kByte * sizeof(T) * static_cast<double>(D), [&](Index n) {
-    for_vectors<T>(0, D, [&](Index c, int lanes) LAMINA_STEP {
-      Vec<T> sum = splat(T(0));
-      for (Index i = by.begin(n); i < by.end(n); ++i) {
-        const Index p = by.order[i], at = p / k * D + c;
-        sum += splat(v[p]) * load_some(dy + at, lanes);
-        if (v2) sum += splat(v2[p]) * load_some(x + at, lanes);
-      }
-      store_some(dw + n * D + c, sum, lanes);
-    });
+    const Index first = code.by.begin(n), count = code.by.end(n) - first;
+    for (Index c = 0; c < D; c += kCodeColumns<T>) {
+      const Index columns = least(D - c, kCodeColumns<T>);
+      T* const sum = dw + n * D + c;
+      add_rows<T>(count, code.values + first, code.rows + first, dy + c, D, nullptr, sum, columns);
+      if (v2) add_rows<T>(count, code.values2 + first, code.rows + first, x + c, D, sum, sum, columns);
+    }
   });
 }
 

@@ -85,8 +85,10 @@ void upsample2d_backward(const UpsampleShape& s, const T* dy, T* dx) {
         Vec<T> sum = splat(T(0));
         for (Index oh = rows.first(h); oh < rows.last(h); ++oh) {
           const T of_row = weight_of(rows[oh], h);
-          for (Index ow = columns.first(w); ow < columns.last(w); ++ow)
-            sum += splat(of_row * weight_of(columns[ow], w)) * load_some(image + (oh * OW + ow) * C + c, n);
+          for (Index ow = columns.first(w); ow < columns.last(w); ++ow) {
+            const T weight = of_row * weight_of(columns[ow], w);
+            if (weight != 0) sum += splat(weight) * load_some(image + (oh * OW + ow) * C + c, n);
+          }
         }
         store_some(dx + (task * s.W + w) * C + c, sum, n);
       });

@@ -273,9 +273,14 @@ def test_dropout_draws_from_the_librarys_generator():
         (lambda rng: nn.Linear(400, 50, rng=rng), 1 / 20),
         (lambda rng: nn.Conv2d(16, 50, 5, rng=rng), 1 / 20),
         (lambda rng: nn.Conv2d(32, 50, 5, groups=2, rng=rng), 1 / 20),
+        (lambda rng: nn.ConvTranspose2d(50, 16, 5, rng=rng), 1 / 20),
+        (lambda rng: nn.ConvTranspose2d(50, 32, 5, groups=2, rng=rng), 1 / 20),
         (lambda rng: nn.RNNCell(30, 400, rng=rng), 1 / 20),
     ],
-    ids=["Linear", "Conv2d", "Conv2d with groups", "RNNCell"],
+    ids=[
+        *("Linear", "Conv2d", "Conv2d with groups"),
+        *("ConvTranspose2d", "ConvTranspose2d with groups", "RNNCell"),
+    ],
 )
 def test_initial_values(make, bound):
     layer = make(np.random.default_rng(0))
@@ -361,6 +366,15 @@ def _sizes(make, name):
         (lambda n: nn.Conv2d(2, 2, 3, stride=n), "Conv2d: stride"),
         (lambda n: nn.Conv2d(2, 2, 3, dilation=(n, 1)), "Conv2d: dilation"),
         (lambda n: nn.Conv2d(2, 2, 3, groups=n), "Conv2d: groups"),
+        (lambda n: nn.ConvTranspose2d(n, 2, 3), "ConvTranspose2d: in_channels"),
+        (lambda n: nn.ConvTranspose2d(2, n, 3), "ConvTranspose2d: out_channels"),
+        (lambda n: nn.ConvTranspose2d(2, 2, (n, 3)), "ConvTranspose2d: kernel_size"),
+        (lambda n: nn.ConvTranspose2d(2, 2, 3, stride=n), "ConvTranspose2d: stride"),
+        (lambda n: nn.ConvTranspose2d(2, 2, 3, dilation=n), "ConvTranspose2d: dilation"),
+        (lambda n: nn.ConvTranspose2d(2, 2, 3, groups=n), "ConvTranspose2d: groups"),
+        (lambda n: nn.KSparse(n), "KSparse: k"),
+        (lambda n: nn.Upsample(n), "Upsample: scale_factor"),
+        (lambda n: nn.Upsample((2, n)), "Upsample: scale_factor"),
         (lambda n: nn.MaxPool2d(n), "MaxPool2d: kernel_size"),
         (lambda n: nn.AvgPool2d((n, 2)), "AvgPool2d: kernel_size"),
         (lambda n: nn.RNNCell(n, 2), "RNNCell: input_size"),

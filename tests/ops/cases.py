@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from lamina import ops
-from tests.ops import memory_blocks
+from tests.ops import autoencoders, memory_blocks
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,13 @@ OPS = {
     ),
     "mean_squared_error": Op(ops.mean_squared_error, ops.mean_squared_error_backward, ("x",), ("target",)),
     "topk": Op(ops.topk, ops.topk_backward, ("x",)),
+    "k_sparse": Op(ops.k_sparse, ops.k_sparse_backward, ("x",)),
+    "k_sparse_linear": Op(ops.k_sparse_linear, ops.k_sparse_linear_backward, ("x", "w", "b")),
+    "sparse_linear": Op(ops.sparse_linear, ops.sparse_linear_backward, ("values", "w", "b"), ("units",)),
+    "tied_k_sparse": Op(ops.tied_k_sparse, ops.tied_k_sparse_backward, ("x", "w", "b", "c"), gradients=2),
+    "upsample2d": Op(ops.upsample2d, ops.upsample2d_backward, ("x",)),
+    "max_unpool2d": Op(autoencoders.unpool, ops.max_unpool2d_backward, ("x",), ("pooled",)),
+    "conv_transpose2d": Op(ops.conv_transpose2d, ops.conv_transpose2d_backward, ("x", "w", "b")),
 }
 
 
@@ -119,7 +126,7 @@ def _draw(
         return rng.integers(0, case.shapes["x"][-1], shape)
     if name in _MASKS:
         return np.asarray(rng.choice([0, 2], shape), dtype)
-    if name == "tokens":
+    if name in ("tokens", "units"):
         return rng.integers(0, case.shapes["w"][0], shape)
     if kind == "integers":
         return np.asarray(rng.integers(1, 4, shape) * rng.choice([-1, 1], shape), dtype)
@@ -448,5 +455,5 @@ CASES = {
     "softmax_cross_entropy": SOFTMAX_CROSS_ENTROPY,
     "mean_squared_error": MEAN_SQUARED_ERROR,
     "topk": TOPK,
-}
+} | {op: [Case(op, *case) for case in cases] for op, cases in autoencoders.CASES.items()}
 ALL = [case for cases in CASES.values() for case in cases]

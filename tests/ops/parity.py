@@ -4,8 +4,9 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from tests.ops import oracle
+from tests.ops.autoencoders import transposed_size
 from tests.ops.cases import OPS, Case
+from tests.ops.grid import both, sides
 from tests.ops.memory_blocks import layout
 
 
@@ -25,26 +26,85 @@ def _padded(x, sides, value=0.0):
 
 def _conv2d(t, stride=1, padding=0, dilation=1, groups=1, **_):
     size, kernel = tuple(t["x"].shape[1:3]), tuple(t["w"].shape[1:3])
-    sides = oracle.sides(padding, size, kernel, oracle.both(stride), oracle.both(dilation))
-    x = _padded(_nchw(t["x"]), sides)
+    around = sides(padding, size, kernel, both(stride), both(dilation))
+    x = _padded(_nchw(t["x"]), around)
     y = functional.conv2d(x, _nchw(t["w"]), t.get("b"), stride, 0, dilation, groups)
     return (_nhwc(y),)
 
 
 def _max_pool2d(t, kernel_size, stride=None, padding=0, ceil_mode=False):
-    if isinstance(padding, (int, tuple)) and not isinstance(oracle.both(padding)[0], tuple):
-        y = functional.max_pool2d(_nchw(t["x"]), kernel_size, stride, padding, ceil_mode=ceil_mode)
-        return (_nhwc(y),)
-    step = oracle.both(kernel_size if stride is None else stride)
-    sides = oracle.sides(padding, tuple(t["x"].shape[1:3]), oracle.both(kernel_size), step, (1, 1))
-    y = functional.max_pool2d(_padded(_nchw(t["x"]), sides, -float("inf")), kernel_size, stride)
+    y, _, _ = _pooled(t["x"], kernel_size, stride, padding, ceil_mode)
     return (_nhwc(y),)
+
+
+def _pooled(x, kernel_size, stride, padding, ceil_mode=False):
+    """-> y, places in the image that was pooled, padded by itself where PyTorch cannot; that padding."""
+    x, around = _nchw(x), [(0, 0), (0, 0)]
+    if isinstance(padding, str) or isinstance(both(padding)[0], tuple):
+        step = both(kernel_size if stride is None else stride)
+        around = sides(padding, tuple(x.shape[2:]), both(kernel_size), step, (1, 1))
+        x, padding = _padded(x, around, -float("inf")), 0
+    return *functional.max_pool2d(x, kernel_size, stride, padding, 1, ceil_mode, return_indices=True), around
+
+
+def _max_unpool2d(t, kernel_size, stride=None, padding=0, ceil_mode=False):
+    """PyTorch's `max_unpool2d` writes where windows overlap; adding up is the gradient of pooling."""
+    (count, height, width, channels), x = t["pooled"].shape, _nchw(t["x"])
+    _, places, ((top, bottom), (left, right)) = _pooled(t["pooled"], kernel_size, stride, padding, ceil_mode)
+    size = (height + top + bottom, width + left + right)
+    if stride is None and padding == 0 and not ceil_mode:
+        return (_nhwc(functional.max_unpool2d(x, places, kernel_size, output_size=size)),)
+    flat = torch.zeros((count, channels, size[0] * size[1]), dtype=x.dtype)
+    y = flat.scatter_add(2, places.flatten(2), x.flatten(2)).reshape(count, channels, *size)
+    return (_nhwc(y[:, :, top : top + height, left : left + width]),)
 
 
 def _avg_pool2d(t, kernel_size, stride=None, padding=0, **options):
     padding = 0 if padding == "valid" else padding
     y = functional.avg_pool2d(_nchw(t["x"]), kernel_size, stride, padding, **options)
     return (_nhwc(y),)
+
+
+def _conv_transpose2d(t, stride=1, padding=0, output_padding=0, dilation=1, groups=1, algorithm=""):
+    x, w, b = _nchw(t["x"]), _nchw(t["w"]), t.get("b")
+    if isinstance(padding, int) or isinstance(padding[0], int):
+        y = functional.conv_transpose2d(x, w, b, stride, padding, output_padding, groups, dilation)
+        return (_nhwc(y),)
+    options = {"stride": stride, "output_padding": output_padding, "dilation": dilation}
+    (oh, ow), around = transposed_size(x.shape[2:], w.shape[2:], padding=padding, **options)
+    y = functional.conv_transpose2d(x, w, None, **options, groups=groups)
+    rest = [(0, max(0, n + a[0] - m)) for n, a, m in zip((oh, ow), around, y.shape[2:], strict=True)]
+    (top, _), (left, _) = around
+    y = _nhwc(_padded(y, rest)[:, :, top : top + oh, left : left + ow])
+    return (y if b is None else y + b,)
+
+
+def _k_sparse(t, k):
+    units = torch.topk(t["x"], k).indices
+    return (torch.zeros_like(t["x"]).scatter(1, units, t["x"].gather(1, units)),)
+
+
+def _k_sparse_linear(t, k):
+    z = functional.linear(t["x"], t["w"], t.get("b"))
+    units = torch.topk(z, k).indices.sort().values
+    return z.gather(1, units), units
+
+
+def _sparse_linear(t):
+    y = torch.einsum("mk,mkd->md", t["values"], t["w"][t["units"]])
+    return (y + t["b"] if "b" in t else y,)
+
+
+def _tied_k_sparse(t, k):
+    values, units = _k_sparse_linear(t, k)
+    (y,) = _sparse_linear({"values": values, "units": units, "w": t["w"], "b": t["c"]})
+    return y, values, units
+
+
+def _upsample2d(t, scale_factor, mode="nearest"):
+    options = {"align_corners": False} if mode == "bilinear" else {}
+    factors = tuple(float(factor) for factor in both(scale_factor))
+    return (_nhwc(functional.interpolate(_nchw(t["x"]), scale_factor=factors, mode=mode, **options)),)
 
 
 def _cell(cell, t, state):
@@ -177,6 +237,13 @@ _FORWARDS = {
     "conv2d": _conv2d,
     "max_pool2d": _max_pool2d,
     "avg_pool2d": _avg_pool2d,
+    "conv_transpose2d": _conv_transpose2d,
+    "k_sparse": _k_sparse,
+    "k_sparse_linear": _k_sparse_linear,
+    "sparse_linear": _sparse_linear,
+    "tied_k_sparse": _tied_k_sparse,
+    "upsample2d": _upsample2d,
+    "max_unpool2d": _max_unpool2d,
     "lstm_cell": lambda t: _cell(torch.lstm_cell, t, (t["h"], t["c"])),
     "rnn_cell": lambda t: (_cell(torch.rnn_tanh_cell, t, t["h"]),),
     "embedding": lambda t: (functional.embedding(t["tokens"], t["w"]),),
@@ -198,7 +265,7 @@ _FORWARDS = {
 def by_torch(case: Case, arrays: dict[str, np.ndarray], dys: tuple[np.ndarray, ...]):
     """-> outputs, and gradients by name."""
     tensors = {
-        name: torch.from_numpy(np.array(a, np.int64 if name in ("labels", "tokens") else np.float64))
+        name: torch.from_numpy(np.array(a, np.int64 if a.dtype.kind == "i" else np.float64))
         for name, a in arrays.items()
     }
     for name, tensor in tensors.items():

@@ -6,7 +6,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from tests.ops import oracle
+from tests.ops.autoencoders import transposed_size
 from tests.ops.cases import Case
+from tests.ops.grid import pool_grid, sides
 
 pytestmark = pytest.mark.usefixtures("machine")
 
@@ -16,7 +18,7 @@ def _check(case, dtype):
     y, ctx = case.forward(arrays)
     dys = case.gradients(y, "integers")
     options = {name: value for name, value in case.options.items() if name != "algorithm"}
-    wide = {name: a.astype(np.float64) for name, a in arrays.items()}
+    wide = {name: a if a.dtype.kind == "i" else a.astype(np.float64) for name, a in arrays.items()}
     right_y = getattr(oracle, case.op)(wide, **options)
     right_grads = getattr(oracle, f"{case.op}_backward")(
         tuple(dy.astype(np.float64) for dy in dys), wide, **options
@@ -49,7 +51,7 @@ def _images(draw):
 def _fits(size, kernel, stride, dilation, padding):
     if padding == "same":
         return True
-    around = oracle.sides(padding, size, kernel, stride, dilation)
+    around = sides(padding, size, kernel, stride, dilation)
     return all(
         n + sum(a) >= d * (k - 1) + 1 for n, k, d, a in zip(size, kernel, dilation, around, strict=True)
     )
@@ -98,10 +100,69 @@ def test_pooling(op, dtype, image, channels, kernel, stride, padding, ceil_mode,
     size, step = image[1:], kernel if stride is None else stride
     assume(_fits(size, kernel, step, (1, 1), padding))
     if padding != "same":
-        around = oracle.sides(padding, size, kernel, step, (1, 1))
+        around = sides(padding, size, kernel, step, (1, 1))
         assume(all(2 * max(a) <= k for a, k in zip(around, kernel, strict=True)))
     options = {"kernel_size": kernel, "stride": stride, "padding": padding, "ceil_mode": ceil_mode}
     if op == "avg_pool2d":
         options["count_include_pad"] = count_include_pad
     shapes = {"x": (*image, channels)}
     _check(Case(op, str(shapes) + str(options), shapes, options), dtype)
+
+
+@given(
+    dtype=_DTYPES,
+    image=_images(),
+    channels=st.tuples(st.integers(1, 3), st.integers(1, 18), st.integers(1, 18)),
+    kernel=st.tuples(st.integers(1, 4), st.integers(1, 4)),
+    stride=_PAIRS,
+    dilation=_PAIRS,
+    padding=_PADDINGS,
+    more=st.tuples(st.integers(0, 2), st.integers(0, 2)),
+    algorithm=st.sampled_from(["auto", "im2col", "direct"]),
+)
+def test_conv_transpose2d(dtype, image, channels, kernel, stride, dilation, padding, more, algorithm):
+    groups, c, o = channels
+    more = (0, 0) if padding == "same" else tuple(min(m, s - 1) for m, s in zip(more, stride, strict=True))
+    options = {"stride": stride, "dilation": dilation, "padding": padding, "output_padding": more}
+    size, _ = transposed_size(image[1:], kernel, **options)
+    assume(min(size) >= 1)
+    shapes = {"x": (*image, c * groups), "w": (c * groups, *kernel, o), "b": (o * groups,)}
+    options |= {"groups": groups, "algorithm": algorithm}
+    _check(Case("conv_transpose2d", str(shapes), shapes, options), dtype)
+
+
+@given(_DTYPES, _images(), st.integers(1, 20), st.sampled_from([1, 2, 4]), st.integers(1, 5), st.booleans())
+def test_upsampling(dtype, image, channels, height, width, bilinear):
+    """Bilinear by powers of two: other weights are no whole parts."""
+    factor = (height, 2 if bilinear else width)
+    shapes, mode = {"x": (*image, channels)}, "bilinear" if bilinear else "nearest"
+    options = {"scale_factor": factor, "mode": mode}
+    _check(Case("upsample2d", str(shapes) + str(options), shapes, options), dtype)
+
+
+@given(_DTYPES, _images(), st.integers(1, 20), _PAIRS, st.one_of(st.none(), _PAIRS), st.booleans())
+def test_max_unpool2d(dtype, image, channels, kernel, stride, ceil_mode):
+    assume(_fits(image[1:], kernel, kernel if stride is None else stride, (1, 1), 0))
+    pooled = np.empty((*image, channels))
+    options = {"kernel_size": kernel, "stride": stride, "ceil_mode": ceil_mode}
+    output = pool_grid({"x": pooled}, **options).output
+    shapes = {"x": (image[0], *output, channels), "pooled": pooled.shape}
+    _check(Case("max_unpool2d", str(shapes) + str(options), shapes, options), dtype)
+
+
+@st.composite
+def _codes(draw):
+    n = draw(st.integers(1, 70))
+    return draw(st.integers(0, 9)), draw(st.integers(1, 150)), n, draw(st.integers(1, n))
+
+
+@given(st.sampled_from(["k_sparse_linear", "tied_k_sparse", "sparse_linear", "k_sparse"]), _DTYPES, _codes())
+def test_sparse_codes(op, dtype, size):
+    m, d, n, k = size
+    shapes = {
+        "k_sparse_linear": {"x": (m, d), "w": (n, d), "b": (n,)},
+        "tied_k_sparse": {"x": (m, d), "w": (n, d), "b": (n,), "c": (d,)},
+        "sparse_linear": {"values": (m, k), "units": (m, k), "w": (n, d), "b": (d,)},
+        "k_sparse": {"x": (m, n)},
+    }[op]
+    _check(Case(op, str(size), shapes, {} if op == "sparse_linear" else {"k": k}), dtype)

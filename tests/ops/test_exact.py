@@ -6,14 +6,16 @@ import pytest
 from lamina import ops
 from tests.ops import oracle
 from tests.ops.cases import ALL, CASES, WHOLE_BLOCKS, WHOLE_RNN
+from tests.ops.grid import pool_grid
 
-_SUMS = ("gemm", "linear", "conv2d", "max_pool2d", "relu", "topk", "embedding")
+_SUMS = ("gemm", "linear", "conv2d", "max_pool2d", "relu", "topk", "embedding", "max_unpool2d")
+_SUMS += ("k_sparse", "k_sparse_linear", "sparse_linear", "tied_k_sparse", "conv_transpose2d")
 
 
 def _halves_only(case):
     """Whether no mean of the case divides by anything but powers of two."""
     options = {name: value for name, value in case.options.items() if name != "count_include_pad"}
-    grid = oracle.pool_grid({"x": np.empty(case.shapes["x"])}, **options)
+    grid = pool_grid({"x": np.empty(case.shapes["x"])}, **options)
     include_pad = case.options.get("count_include_pad", True) and options.get("padding") != "same"
     divisors = {grid.divisor(oh, ow, include_pad) for oh, ow in grid.windows()}
     return all(n & (n - 1) == 0 for n in divisors)
@@ -21,6 +23,7 @@ def _halves_only(case):
 
 EXACT = [case for case in ALL if case.op in _SUMS]
 EXACT += [case for case in CASES["avg_pool2d"] if _halves_only(case)]
+EXACT += [case for case in CASES["upsample2d"] if case.name != "bilinear_3"]  # thirds
 EXACT += WHOLE_RNN + WHOLE_BLOCKS
 
 
@@ -52,7 +55,12 @@ NONZERO = [
 def test_the_right_answers_are_not_mostly_zero(case):
     arrays = case.arrays(np.float32, "integers")
     y, _ = case.forward(arrays)
-    assert np.count_nonzero(y[0]) >= (0.25 if case.op in ("relu", "rnn") else 0.5) * y[0].size
+    least = 0.25 if case.op in ("relu", "rnn") else 0.5
+    if case.op == "k_sparse":  # exactly k of a row
+        least = case.options["k"] / y[0].shape[1]
+    if case.op == "max_unpool2d":  # one of a window; where they overlap, one of several windows
+        least = 0.25 * arrays["x"].size / max(1, y[0].size)
+    assert np.count_nonzero(y[0]) >= least * y[0].size
 
 
 def test_average_pooling_has_exact_cases():

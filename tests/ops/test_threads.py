@@ -72,6 +72,37 @@ LARGE = [
     _matrices("softmax_cross_entropy", (500, 401), labels=(500,)),
     _matrices("mean_squared_error", (500, 401), target=(500, 401)),
     _matrices("topk", (300, 701), k=40),
+    _matrices("k_sparse", (300, 701), k=40),
+    _matrices("k_sparse_linear", (100, 301), w=(700, 301), b=(700,), k=40),
+    Case(
+        "sparse_linear",
+        "large",
+        {"values": (300, 40), "units": (300, 40), "w": (701, 301), "b": (301,)},
+    ),
+    _matrices("tied_k_sparse", (100, 301), w=(700, 301), b=(700,), c=(301,), k=40),
+    *(
+        _images("upsample2d", mode, (4, 25, 24, 19), mode=mode, scale_factor=3)
+        for mode in ("nearest", "bilinear")
+    ),
+    Case(
+        "max_unpool2d",
+        "large",
+        {"x": (8, 39, 38, 19), "pooled": (8, 41, 40, 19)},
+        {"kernel_size": 3, "stride": 1},
+    ),
+    *(
+        Case(
+            "conv_transpose2d",
+            name,
+            {"x": (4, 15, 14, 32), "w": (32, 3, 3, 24 // options.get("groups", 1)), "b": (24,)},
+            options,
+        )
+        for name, options in [
+            ("plain", {"padding": 1}),
+            ("stride", {"stride": 2, "output_padding": 1}),
+            ("groups", {"groups": 4}),
+        ]
+    ),
 ]
 
 

@@ -170,6 +170,58 @@ def topk(eps, a, dys, k):
     return [0.0, 0.0], {"x": 0.0}
 
 
+def k_sparse(eps, a, dys, k):
+    return [0.0], {"x": 0.0}
+
+
+def k_sparse_linear(eps, a, dys, k):
+    rows, inputs = a["x"].shape
+    y = _sum(eps, inputs + 1, a["x"], a["w"]) + 2 * eps * _top(a.get("b", 0))
+    grads = {"x": _sum(eps, k, dys[0], a["w"]), "w": _sum(eps, rows, dys[0], a["x"])}
+    return [y, 0.0], grads | {"b": _sum(eps, rows, dys[0])}
+
+
+def sparse_linear(eps, a, dys):
+    (rows, k), width = a["values"].shape, a["w"].shape[1]
+    y = _sum(eps, k + 1, a["values"], a["w"]) + 2 * eps * _top(a.get("b", 0))
+    grads = {"values": _sum(eps, width, dys[0], a["w"]), "w": _sum(eps, rows * k, dys[0], a["values"])}
+    return [y], grads | {"b": _sum(eps, rows, dys[0])}
+
+
+def tied_k_sparse(eps, a, dys, k):
+    """Values and their gradients err by a sum each, and go into one more."""
+    (rows, inputs), (dy, dvalues), w = a["x"].shape, dys, _top(a["w"])
+    (value_error, _), _ = k_sparse_linear(eps, {"x": a["x"], "w": a["w"], "b": a["b"]}, [dvalues], k)
+    value = inputs * _top(a["x"]) * w + _top(a["b"])
+    slope_error = _sum(eps, inputs + 1, dy, w) + 2 * eps * _top(dvalues)
+    slope = inputs * _top(dy) * w + _top(dvalues)
+    y = k * value_error * w + _sum(eps, k + 1, value, w) + 2 * eps * _top(a["c"])
+    across = rows * (value_error * _top(dy) + slope_error * _top(a["x"]))
+    grads = {"x": k * slope_error * w + _sum(eps, k, slope, w), "c": _sum(eps, rows, dy)}
+    grads["w"] = across + _sum(eps, 2 * rows, max(value * _top(dy), slope * _top(a["x"])))
+    grads["b"] = rows * slope_error + _sum(eps, rows, slope)
+    return [y, value_error, 0.0], grads
+
+
+def upsample2d(eps, a, dys, scale_factor, mode="nearest"):
+    if mode == "nearest":
+        return [0.0], {"x": _sum(eps, _window(scale_factor), dys[0])}
+    # A product with weights of at most 1, which err by eps each; two of them.
+    return [_sum(eps, 4 + 2, a["x"])], {"x": _sum(eps, 4 * _window(scale_factor) + 2, dys[0])}
+
+
+def max_unpool2d(eps, a, dys, kernel_size, **_):
+    return [_sum(eps, _window(kernel_size), a["x"])], {"x": 0.0}
+
+
+def conv_transpose2d(eps, a, dys, **_):
+    c, kh, kw, o = a["w"].shape
+    y = _sum(eps, kh * kw * c + 1, a["x"], a["w"]) + 2 * eps * _top(a.get("b", 0))
+    pixels, outputs = a["x"].size // c, dys[0].size // dys[0].shape[3]
+    grads = {"x": _sum(eps, kh * kw * o, dys[0], a["w"]), "w": _sum(eps, pixels, dys[0], a["x"])}
+    return [y], grads | {"b": _sum(eps, outputs, dys[0])}
+
+
 def bounds(case, arrays, dys):
     """Greatest errors allowed: of each output, and of each gradient by name."""
     eps = float(np.finfo(dys[0].dtype).eps)

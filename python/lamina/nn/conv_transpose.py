@@ -43,14 +43,10 @@ class ConvTranspose2d(Module):
         self.in_channels = check.integer(name, "in_channels", in_channels, 1)
         self.out_channels = check.integer(name, "out_channels", out_channels, 1)
         kernel = check.pair(name, "kernel_size", kernel_size, 1)
-        steps, more = (
-            check.pair(name, "stride", stride, 1),
-            check.pair(name, "output_padding", output_padding, 0),
-        )
-        if more[0] >= steps[0] or more[1] >= steps[1]:
-            raise ValueError(f"{name}: output_padding {more} must be less than the stride {steps}")
+        steps = check.pair(name, "stride", stride, 1)
         check.pair(name, "dilation", dilation, 1)
         windows.padding(name, padding, (1, 1), (1, 1), (1, 1))
+        windows.output_padding(name, output_padding, steps, padding)
         self.groups = check.integer(name, "groups", groups, 1)
         if in_channels % groups or out_channels % groups:
             raise ValueError(

@@ -11,8 +11,8 @@ class KSparse(Module):
     """Keep the k greatest of each row, not by magnitude, and set the others to 0 (Makhzani & Frey 2014).
 
     Ties go to the lowest unit; the gradient goes through those that were kept alone. In evaluation the
-    `alpha * k` greatest are kept (at most all), alpha >= 1. ValueError for a k of less than 1 or of more than
-    the units, and for an alpha below 1.
+    `alpha * k` greatest are kept (rounded, at most all), alpha >= 1. ValueError for a k of less than 1 or of
+    more than the units, and for an alpha below 1.
     """
 
     def __init__(self, k: int, *, alpha: float = 1.0) -> None:
@@ -27,7 +27,7 @@ class KSparse(Module):
         if x.ndim == 0 or x.shape[-1] < self.k:
             raise ValueError(f"KSparse: k = {self.k} is more than the units of x, shape {x.shape}")
         units = x.shape[-1]
-        k = self.k if self.training else min(units, int(self.alpha * self.k))
+        k = self.k if self.training else min(units, round(self.alpha * self.k))
         rows = x if x.ndim == 2 else x.reshape(-1, units)
         y, ctx = ops.k_sparse(rows.data, k)
         found = record(y, (rows,), ops.k_sparse_backward, ctx)

@@ -194,8 +194,10 @@ def lengths(op: str, value: Any, rows: int, steps: int) -> npt.NDArray[np.int64]
     return found.astype(np.int64)
 
 
-def tokens(op: str, name: str, value: Any, count: int, table: str) -> npt.NDArray[np.int64]:
-    """Whole numbers 0..count-1 of any shape, as contiguous int64; `table` is what they number."""
+def tokens(
+    op: str, name: str, value: Any, count: int, table: str, one: str = "token"
+) -> npt.NDArray[np.int64]:
+    """Whole numbers 0..count-1 of any shape, as contiguous int64; `table` is what `one` of them numbers."""
     if not isinstance(value, np.ndarray) or value.dtype.kind not in "iu":
         got = f"an array of {value.dtype}" if isinstance(value, np.ndarray) else type(value).__name__
         raise TypeError(f"{op}: {name} must be a NumPy array of integers, got {got}")
@@ -203,7 +205,7 @@ def tokens(op: str, name: str, value: Any, count: int, table: str) -> npt.NDArra
     if wrong.any():
         first = tuple(int(i) for i in np.argwhere(wrong)[0])
         raise ValueError(
-            f"{op}: token {value[first]} at {first} is out of range: {table} takes 0..{count - 1}"
+            f"{op}: {one} {value[first]} at {first} is out of range: {table} takes 0..{count - 1}"
         )
     return np.require(value, np.int64, ["C", "A"]).view(np.dtype(np.int64))
 

@@ -41,6 +41,16 @@ def padding(op: str, value: Any, size: Pair, kernel: Pair, stride: Pair, dilatio
     return both, both, both, both
 
 
+def output_padding(op: str, value: Any, stride: Pair, padding: Any) -> Pair:
+    """Rows and columns that a transposed convolution adds: less than the stride, 0 with padding "same"."""
+    more = check.pair(op, "output_padding", value, 0)
+    if more[0] >= stride[0] or more[1] >= stride[1]:
+        raise ValueError(f"{op}: output_padding {more} must be less than the stride {stride}")
+    if padding == "same" and more != (0, 0):
+        raise ValueError(f"{op}: padding 'same' leaves no choice: output_padding must be 0, got {more}")
+    return more
+
+
 def output_size(
     op: str, size: Pair, kernel: Pair, stride: Pair, sides: Sides, dilation: Pair = (1, 1)
 ) -> Pair:

@@ -50,10 +50,8 @@ def conv_transpose2d(
     for bias in rest:
         check.shape(op, "b", bias, (w.shape[3] * groups,), "one per channel of y")
     stride, dilation = check.pair(op, "stride", stride, 1), check.pair(op, "dilation", dilation, 1)
-    more = check.pair(op, "output_padding", output_padding, 0)
+    more = windows.output_padding(op, output_padding, stride, padding)
     check.choice(op, "algorithm", algorithm, ("auto", "im2col", "direct"))
-    if more[0] >= stride[0] or more[1] >= stride[1]:
-        raise ValueError(f"{op}: output_padding {more} must be less than the stride {stride}")
     size, sides = _output_size(op, x.shape[1:3], w.shape[1:3], stride, padding, more, dilation)
     output = (x.shape[0], *size, w.shape[3] * groups)
     windows.require_possible(op, output, x.itemsize)
@@ -83,8 +81,6 @@ def _output_size(
 ) -> tuple[Pair, Sides]:
     """(OH, OW), and the padding as top, bottom, left, right."""
     if padding == "same":
-        if more != (0, 0):
-            raise ValueError(f"{op}: padding 'same' leaves no choice: output_padding must be 0, got {more}")
         found = size[0] * stride[0], size[1] * stride[1]
         return found, windows.same_padding(found, kernel, stride, dilation)
     sides = windows.padding(op, padding, size, kernel, stride, dilation)

@@ -76,8 +76,11 @@ def max_unpool2d(x: Any, switches: MaxPool2dContext) -> tuple[Array, MaxUnpool2d
         raise TypeError(
             f"max_unpool2d: switches must be the context of max_pool2d, got {type(switches).__name__}"
         )
-    at = switches.windows
-    x = check.gradient("max_unpool2d", "x", x, switches.y, switches.y.shape)
+    at, pooled = switches.windows, switches.y
+    (x,) = check.floats("max_unpool2d", x=x)
+    if x.dtype != pooled.dtype:
+        raise TypeError(f"max_unpool2d: x is {x.dtype} but {pooled.dtype} was pooled: convert with .astype")
+    check.shape("max_unpool2d", "x", x, pooled.shape, "that of what was pooled")
     y: Array = backend().max_pool2d_backward(x, switches.argmax, at.size, at.kernel, at.stride, at.padding)
     return y, MaxUnpool2dContext(y, switches)
 

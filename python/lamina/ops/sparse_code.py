@@ -68,17 +68,22 @@ def k_sparse_linear(
 
     Errors as `linear` and `k_sparse`.
     """
-    op = "k_sparse_linear"
-    x, w, *rest = check.floats(op, x=x, w=w, **({} if b is None else {"b": b}))
+    return _encode("k_sparse_linear", x, w, {} if b is None else {"b": b}, k)
+
+
+def _encode(
+    op: str, x: Any, w: Any, biases: dict[str, Any], k: int
+) -> tuple[tuple[Array, _Units], KSparseLinearContext]:
+    x, w, *rest = check.floats(op, x=x, w=w, **biases)
     check.ndim(op, "x", x, "MD")
     check.ndim(op, "w", w, "ND")
     check.shape(op, "w", w, (len(w), x.shape[1]), "(N, D) with the D of x")
-    for bias in rest:
-        check.shape(op, "b", bias, (len(w),), "one per row of w")
+    b = rest[0] if rest else None
+    if b is not None:
+        check.shape(op, "b", b, (len(w),), "one per row of w")
     k = _check_k(op, k, len(w))
-    z = backend().gemm(x, w.T, rest[0] if rest else None)
-    values, units = backend().support(z, k)
-    return (values, units), KSparseLinearContext(x, w, bool(rest), units)
+    values, units = backend().support(backend().gemm(x, w.T, b), k)
+    return (values, units), KSparseLinearContext(x, w, b is not None, units)
 
 
 def k_sparse_linear_backward(
@@ -117,7 +122,7 @@ def sparse_linear(values: Any, units: Any, w: Any, b: Any = None) -> tuple[Array
     values, w, *rest = check.floats(op, values=values, w=w, **({} if b is None else {"b": b}))
     check.ndim(op, "values", values, "MK")
     check.ndim(op, "w", w, "ND")
-    units = check.tokens(op, "units", units, len(w), "w")
+    units = check.tokens(op, "units", units, len(w), "w", "unit")
     check.shape(op, "units", units, values.shape, "that of values (M, K)")
     for bias in rest:
         check.shape(op, "b", bias, (w.shape[1],), "one per column of w")
@@ -149,11 +154,14 @@ def tied_k_sparse(
     """A k-sparse autoencoder with tied weights: the code of x and what it is decoded to.
 
     (values, units) = the k greatest of each row of x w^T + b;  y = code w + c. x (M,D), w (N,D), b (N,), c
-    (D,) -> y (M,D), values and units (M,k). Errors as `k_sparse_linear`.
+    (D,) -> y (M,D), values and units (M,k). Errors as of `k_sparse_linear`.
     """
-    (values, units), ctx = k_sparse_linear(x, w, b, k=k)
-    y, _ = sparse_linear(values, units, ctx.w, c)
-    return (y, values, units), TiedKSparseContext(ctx.x, ctx.w, values, units)
+    op = "tied_k_sparse"
+    x, w, b, c = check.floats(op, x=x, w=w, b=b, c=c)
+    (values, units), _ = _encode(op, x, w, {"b": b}, k)
+    check.shape(op, "c", c, (x.shape[1],), "one per column of w")
+    y: Array = backend().sparse_linear(values, units, w, c)
+    return (y, values, units), TiedKSparseContext(x, w, values, units)
 
 
 def tied_k_sparse_backward(

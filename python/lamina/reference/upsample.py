@@ -1,17 +1,21 @@
 """Images enlarged by whole factors."""
 
 import numpy as np
+import numpy.typing as npt
 
 from lamina.reference._types import Array
+
+_Indices = npt.NDArray[np.intp]
 
 
 def upsample2d(x: Array, factor: tuple[int, int], bilinear: bool) -> Array:
     """x (N,H,W,C) -> y (N, H factor, W factor, C): each pixel a block, or bilinear between pixels."""
     if not bilinear:
         return np.repeat(np.repeat(x, factor[0], axis=1), factor[1], axis=2)
-    rows, columns = (_weights(n, by, x.dtype) for n, by in zip(x.shape[1:3], factor, strict=True))
-    y: Array = np.einsum("ph,qw,nhwc->npqc", rows, columns, x, optimize=True)
-    return np.ascontiguousarray(y)
+    for axis in (1, 2):
+        low, high, part = _seen(x.shape[axis], factor[axis - 1], x.dtype, axis)
+        x = (1 - part) * x.take(low, axis) + part * x.take(high, axis)
+    return x
 
 
 def upsample2d_backward(dy: Array, factor: tuple[int, int], bilinear: bool) -> Array:
@@ -21,18 +25,22 @@ def upsample2d_backward(dy: Array, factor: tuple[int, int], bilinear: bool) -> A
     if not bilinear:
         blocks: Array = dy.reshape(n, h, factor[0], w, factor[1], c).sum(axis=(2, 4))
         return blocks
-    rows, columns = _weights(h, factor[0], dy.dtype), _weights(w, factor[1], dy.dtype)
-    dx: Array = np.einsum("ph,qw,npqc->nhwc", rows, columns, dy, optimize=True)
-    return np.ascontiguousarray(dx)
+    for axis, size in ((2, w), (1, h)):
+        low, high, part = _seen(size, factor[axis - 1], dy.dtype, axis)
+        dx = np.zeros((*dy.shape[:axis], size, *dy.shape[axis + 1 :]), dy.dtype)
+        along = np.moveaxis(dx, axis, 0)
+        np.add.at(along, low, np.moveaxis((1 - part) * dy, axis, 0))
+        np.add.at(along, high, np.moveaxis(part * dy, axis, 0))
+        dy = dx
+    return dy
 
 
-def _weights(size: int, factor: int, dtype: np.dtype[np.floating]) -> Array:
-    """(size factor, size): what each output sees of each pixel along one axis."""
+def _seen(
+    size: int, factor: int, dtype: np.dtype[np.floating], axis: int
+) -> tuple[_Indices, _Indices, Array]:
+    """What each output along that axis of NHWC sees: two pixels, and the part of the second."""
     place = np.maximum((np.arange(size * factor) + 0.5) / factor - 0.5, 0)
-    low = np.minimum(place.astype(int), size - 1)
-    part = np.where(low + 1 < size, place - low, 0)
-    weights = np.zeros((size * factor, size), dtype)
-    out = np.arange(size * factor)
-    weights[out, low] = 1 - part
-    weights[out, np.minimum(low + 1, size - 1)] += part
-    return weights
+    low = np.minimum(place.astype(np.intp), size - 1)
+    high = np.minimum(low + (place > low), size - 1)
+    part = np.where(high > low, place - low, 0).astype(dtype)
+    return low, high, part.reshape(-1, *[1] * (3 - axis))
