@@ -254,5 +254,6 @@ def _stack(x: Array, y: Array, x_test: Array, y_test: Array, effort: Effort) -> 
     )
     classify(whole, x, y, iterations, 3e-3)
     after = _accuracy(whole, x_test, y_test)
-    met = after > 0.97 if effort.long else after > before
-    yield Row("the same after fine-tuning", "97.6 %", f"{after:.1%}", None if effort.quick else met)
+    wanted, met = ("97 %", after >= 0.97) if effort.long else ("more than before", after > before)
+    published = f"97.6 % (wanted: {wanted})"
+    yield Row("the same after fine-tuning", published, f"{after:.1%}", None if effort.quick else met)
