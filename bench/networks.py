@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 import lamina as lm
-from lamina import nn, text
+from lamina import init, nn, ops, text
+from lamina.autograd import record
 from lamina.nn.summary import summarize
 
 
@@ -47,12 +48,61 @@ class CharLSTM(nn.Module):
         return self.net(tokens)[0]
 
 
+class TiedKSparse(nn.Module):
+    """The k-sparse autoencoder (Makhzani & Frey 2014): y = code w + c, code the k greatest of x w^T + b."""
+
+    def __init__(self, features: int, hidden: int, k: int) -> None:
+        self.k = k
+        self.weight = nn.Parameter(init.normal((hidden, features), 0, 0.01))
+        self.bias, self.back = nn.Parameter(init.zeros(hidden)), nn.Parameter(init.zeros(features))
+
+    def forward(self, x: lm.Tensor) -> lm.Tensor:
+        given = (x, self.weight, self.bias, self.back)
+        (y, _, _), ctx = ops.tied_k_sparse(*[t.data for t in given], k=self.k)
+        return record(y, given, _decoded, ctx, x.requires_grad)
+
+    def multiply_adds(self, x_shape: tuple[int, ...], y_shape: tuple[int, ...]) -> int:
+        """All hidden units, and the decoder's columns of those that are chosen."""
+        return int(np.prod(x_shape)) * (len(self.weight) + self.k)
+
+
+def _decoded(dy: np.ndarray, ctx: Any, needs_dx: bool) -> Any:
+    return ops.tied_k_sparse_backward(dy, np.zeros_like(ctx.values), ctx, needs_dx)
+
+
+def k_sparse_autoencoder(k: int = 25) -> nn.Sequential:
+    """784 -> 1000 linear units, of which k -> 784."""
+    return nn.Sequential(TiedKSparse(784, 1000, k))
+
+
+def sigmoid_autoencoder() -> nn.Sequential:
+    """784 -> 1000 (sigmoid) -> 784, dense: two matrices."""
+    return nn.Sequential(nn.Linear(784, 1000), nn.Sigmoid(), nn.Linear(1000, 784))
+
+
+def conv_autoencoder() -> nn.Sequential:
+    """28x28x1 -> 14x14x16 -> 7x7x32 and back, by strides of 2."""
+    back = {"stride": 2, "padding": 1, "output_padding": 1}
+    return nn.Sequential(
+        nn.Conv2d(1, 16, 3, stride=2, padding=1),
+        nn.ReLU(),
+        nn.Conv2d(16, 32, 3, stride=2, padding=1),
+        nn.ReLU(),
+        nn.ConvTranspose2d(32, 16, 3, **back),
+        nn.ReLU(),
+        nn.ConvTranspose2d(16, 1, 3, **back),
+    )
+
+
 _ALPHABET = 65  # of tinyshakespeare
 
 NETWORKS = {
     "lenet5": Network("lenet5", lm.models.lenet5, (28, 28, 1), 64, "cross_entropy"),
     "vgg_small": Network("vgg_small", lm.models.vgg_small, (32, 32, 3), 64, "cross_entropy"),
     "autoencoder": Network("autoencoder", lm.models.autoencoder, (784,), 100, "mse"),
+    "sigmoid_autoencoder": Network("sigmoid_autoencoder", sigmoid_autoencoder, (784,), 100, "mse"),
+    "k_sparse_autoencoder": Network("k_sparse_autoencoder", k_sparse_autoencoder, (784,), 100, "mse"),
+    "conv_autoencoder": Network("conv_autoencoder", conv_autoencoder, (28, 28, 1), 100, "mse"),
     "char_lstm_128": Network(
         "char_lstm_128", partial(CharLSTM, 128), (50,), 50, "cross_entropy", tokens=_ALPHABET
     ),
@@ -70,20 +120,28 @@ def layers(network: Network) -> list[dict[str, Any]]:
     described: list[dict[str, Any]] = []
     volumes = {row.name: row.x_shape for row in summarize(model, network.sample).rows}
     for i, layer in enumerate(model):
-        names = {"weight": f"{i}.weight", "bias": f"{i}.bias"}
-        if isinstance(layer, nn.Conv2d):
-            described.append({"kind": "conv2d", "padding": layer.padding, **names})
-        elif isinstance(layer, nn.Linear):
-            described.append({"kind": "linear", **names})
-        elif isinstance(layer, nn.MaxPool2d):
-            described.append({"kind": "max_pool2d", "size": layer.kernel_size})
-        elif isinstance(layer, nn.Flatten):
-            described.append({"kind": "flatten", "volume": volumes[str(i)]})
-        elif isinstance(layer, nn.ReLU):
-            described.append({"kind": "relu"})
-        else:
-            raise TypeError(f"{network.name}: no words for {layer!r}")
+        names = {name: f"{i}.{name}" for name, _ in layer.named_parameters()}
+        described.append(_words(layer, volumes[str(i)]) | names)
     return described
+
+
+def _words(layer: nn.Module, volume: tuple[int, ...]) -> dict[str, Any]:
+    """What a layer does, but for its weights; `volume` is the shape of a sample that comes in."""
+    if isinstance(layer, nn.Conv2d):
+        return {"kind": "conv2d", "stride": layer.stride, "padding": layer.padding}
+    if isinstance(layer, nn.ConvTranspose2d):
+        options = {name: getattr(layer, name) for name in ("stride", "padding", "output_padding")}
+        return {"kind": "conv_transpose2d", **options}
+    if isinstance(layer, nn.MaxPool2d):
+        return {"kind": "max_pool2d", "size": layer.kernel_size}
+    if isinstance(layer, nn.Flatten):
+        return {"kind": "flatten", "volume": volume}
+    if isinstance(layer, TiedKSparse):
+        return {"kind": "tied_k_sparse", "k": layer.k}
+    kinds = {nn.Linear: "linear", nn.ReLU: "relu", nn.Sigmoid: "sigmoid"}
+    if type(layer) not in kinds:
+        raise TypeError(f"the peers have no words for {layer!r}")
+    return {"kind": kinds[type(layer)]}
 
 
 def _char_layers(model: CharLSTM) -> list[dict[str, Any]]:
@@ -100,8 +158,12 @@ def _char_layers(model: CharLSTM) -> list[dict[str, Any]]:
 def flops(network: Network) -> tuple[float, float]:
     """Forward, and a training step: thrice that, but for the gradient of the input, which nobody needs.
 
-    A token chooses a row of the first weight: no product.
+    A token chooses a row of the first weight: no product. The gradients of a k-sparse code touch k units.
     """
+    if network.name == "k_sparse_autoencoder":
+        layer = network.build()[0]
+        all_units, chosen = layer.weight.size, layer.k * layer.weight.shape[1]
+        return 2.0 * network.batch * (all_units + chosen), 2.0 * network.batch * (all_units + 4 * chosen)
     if network.tokens:
         recurrent, head = (
             dict(getattr(network.build().net, part).named_parameters()) for part in ("recurrent", "head")

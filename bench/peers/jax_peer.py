@@ -28,6 +28,26 @@ def conv(x: Any, w: Any, b: Any, stride: int, padding: int, dilation: int, group
     return y + b
 
 
+def conv_transpose(x: Any, w: Any, b: Any, stride: int, padding: int, output_padding: int) -> Any:
+    """w is IHWO. A convolution of the image with gaps, by the filters turned around."""
+    before = w.shape[1] - 1 - padding
+    y = lax.conv_general_dilated(
+        x,
+        w[:, ::-1, ::-1],
+        (1, 1),
+        [(before, before + output_padding)] * 2,
+        lhs_dilation=(stride, stride),
+        dimension_numbers=("NHWC", "IHWO", "NHWC"),
+    )
+    return y + b
+
+
+def tied_k_sparse(x: Any, w: Any, b: Any, c: Any, k: int) -> Any:
+    z = x @ w.T + b
+    least = lax.stop_gradient(lax.top_k(z, k)[0][:, -1:])
+    return jnp.where(z >= least, z, 0) @ w + c
+
+
 def _windows(kernel: int, stride: int, padding: int) -> tuple[Any, ...]:
     around = ((0, 0), (padding, padding), (padding, padding), (0, 0))
     return (1, kernel, kernel, 1), (1, stride, stride, 1), around
@@ -112,7 +132,14 @@ def network(layers: list[dict[str, Any]]) -> Callable[[dict[str, Any], Any], Any
         for layer in layers:
             kind = layer["kind"]
             if kind == "conv2d":
-                x = conv(x, p[layer["weight"]], p[layer["bias"]], 1, layer["padding"], 1, 1)
+                x = conv(x, p[layer["weight"]], p[layer["bias"]], layer["stride"], layer["padding"], 1, 1)
+            elif kind == "conv_transpose2d":
+                options = {name: layer[name] for name in ("stride", "padding", "output_padding")}
+                x = conv_transpose(x, p[layer["weight"]], p[layer["bias"]], **options)
+            elif kind == "tied_k_sparse":
+                x = tied_k_sparse(x, *(p[layer[name]] for name in ("weight", "bias", "back")), layer["k"])
+            elif kind == "sigmoid":
+                x = jax.nn.sigmoid(x)
             elif kind == "one_hot":
                 x = jax.nn.one_hot(x, layer["size"])
             elif kind == "lstm":
@@ -138,7 +165,7 @@ class Training:
         self.forward = network(spec["layers"])
         self.predict = jax.jit(self.forward)
         groups = [group for layer in spec["layers"] for group in layer.get("layers", [layer])]
-        parts = ("weight", "weight_ih", "weight_hh", "bias")
+        parts = ("weight", "weight_ih", "weight_hh", "bias", "back")
         names = [group[part] for group in groups for part in parts if part in group]
         parameters = {name: jnp.asarray(a[name]) for name in names}
         m, v = ({name: jnp.zeros_like(p) for name, p in parameters.items()} for _ in range(2))

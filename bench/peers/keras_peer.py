@@ -93,6 +93,30 @@ def kernel(spec: dict[str, Any], a: Arrays) -> Job:
     return Job(call, results)
 
 
+class _TiedKSparse(keras.layers.Layer):
+    """The k greatest of x w^T + b, times w, and c."""
+
+    def __init__(self, k: int, hidden: int) -> None:
+        super().__init__()
+        self.k, self.hidden = k, hidden
+
+    def build(self, shape: Any) -> None:
+        shapes = ((self.hidden, shape[-1]), (self.hidden,), (shape[-1],))
+        self.w, self.b, self.c = (self.add_weight(shape=shape) for shape in shapes)
+
+    def call(self, x: Any) -> Any:
+        z = keras.ops.matmul(x, keras.ops.transpose(self.w)) + self.b
+        least = keras.ops.stop_gradient(keras.ops.top_k(z, self.k)[0][:, -1:])
+        return keras.ops.matmul(keras.ops.where(z >= least, z, 0.0), self.w) + self.c
+
+
+_PLAIN = {
+    "relu": keras.layers.ReLU,
+    "sigmoid": lambda: keras.layers.Activation("sigmoid"),
+    "flatten": keras.layers.Flatten,
+}
+
+
 def network(layers: list[dict[str, Any]], a: Arrays) -> Any:
     """The described layers with the given weights."""
     model = keras.Sequential()
@@ -100,14 +124,23 @@ def network(layers: list[dict[str, Any]], a: Arrays) -> Any:
     weights = []
     for layer in layers:
         kind = layer["kind"]
+        if kind == "tied_k_sparse":
+            weights += [a[layer[name]] for name in ("weight", "bias", "back")]
+            model.add(_TiedKSparse(layer["k"], len(a[layer["weight"]])))
+            continue
         if "weight" in layer:
             w = a[layer["weight"]]
-            weights += [w.transpose(1, 2, 3, 0) if kind == "conv2d" else w.T, a[layer["bias"]]]
+            weights += [w.transpose(1, 2, 3, 0) if w.ndim == 4 else w.T, a[layer["bias"]]]
         if kind == "conv2d":
             if layer["padding"]:
                 model.add(keras.layers.ZeroPadding2D(layer["padding"]))
             o, kernel, _, _ = w.shape
-            model.add(keras.layers.Conv2D(o, kernel))
+            model.add(keras.layers.Conv2D(o, kernel, layer["stride"]))
+        elif kind == "conv_transpose2d":
+            # Keras' own paddings begin elsewhere: the whole, without what the padding takes off.
+            before, after = layer["padding"], layer["padding"] - layer["output_padding"]
+            model.add(keras.layers.Conv2DTranspose(w.shape[3], w.shape[1], layer["stride"]))
+            model.add(keras.layers.Cropping2D(((before, after), (before, after))))
         elif kind == "one_hot":
             model.add(keras.layers.Lambda(keras.ops.one_hot, arguments={"num_classes": layer["size"]}))
         elif kind == "lstm":
@@ -119,7 +152,7 @@ def network(layers: list[dict[str, Any]], a: Arrays) -> Any:
         elif kind == "max_pool2d":
             model.add(keras.layers.MaxPooling2D(layer["size"]))
         else:
-            model.add({"relu": keras.layers.ReLU, "flatten": keras.layers.Flatten}[kind]())
+            model.add(_PLAIN[kind]())
     model.set_weights(weights)
     return model
 

@@ -60,12 +60,17 @@ def model(spec: dict[str, Any], a: Arrays) -> Job:
     volume: list[int] | None = None
     for layer in spec["layers"]:
         kind = layer["kind"]
-        if kind in ("one_hot", "lstm"):
-            raise Unsupported("no sequences here")
+        if kind in ("one_hot", "lstm", "tied_k_sparse"):
+            raise Unsupported("no sequences and no sparse codes here")
         if "weight" in layer:
             weights[layer["weight"]], weights[layer["bias"]] = outward(a[layer["weight"]]), a[layer["bias"]]
         if kind == "conv2d":
-            nodes.append(("Conv", [layer["weight"], layer["bias"]], {"pads": [layer["padding"]] * 4}))
+            options = {"pads": [layer["padding"]] * 4, "strides": [layer["stride"]] * 2}
+            nodes.append(("Conv", [layer["weight"], layer["bias"]], options))
+        elif kind == "conv_transpose2d":
+            options = {"pads": [layer["padding"]] * 4, "strides": [layer["stride"]] * 2}
+            options["output_padding"] = [layer["output_padding"]] * 2
+            nodes.append(("ConvTranspose", [layer["weight"], layer["bias"]], options))
         elif kind == "linear":
             if volume:  # the runtime flattens C, H, W
                 w = weights[layer["weight"]].reshape(-1, *volume)

@@ -187,31 +187,54 @@ def network(layers: list[dict[str, Any]], a: Arrays) -> nn.Sequential:
     volume: list[int] | None = None  # H, W, C of what was flattened just before
     for layer in layers:
         kind = layer["kind"]
-        if kind == "conv2d":
-            w = image(a[layer["weight"]], last=False)
-            o, c, kernel, _ = w.shape
-            found.append(nn.Conv2d(c, o, kernel, padding=layer["padding"]))
-            _fill(found[-1], w, a[layer["bias"]])
+        if kind in ("conv2d", "conv_transpose2d"):
+            found.append(_convolution(kind, layer, a))
         elif kind == "one_hot":
             found.append(_OneHot(layer["size"]))
         elif kind == "lstm":
             found.append(
                 _Recurrent([{name: a[key] for name, key in names.items()} for names in layer["layers"]])
             )
+        elif kind == "tied_k_sparse":
+            found.append(_TiedKSparse(layer["k"], *(a[layer[name]] for name in ("weight", "bias", "back"))))
         elif kind == "linear":
             w = torch.from_numpy(a[layer["weight"]])
             if volume:  # PyTorch flattens C, H, W
                 w = w.reshape(-1, *volume).permute(0, 3, 1, 2).flatten(1)
             found.append(nn.Linear(w.shape[1], w.shape[0]))
             _fill(found[-1], w, a[layer["bias"]])
+        elif kind == "max_pool2d":
+            found.append(nn.MaxPool2d(layer["size"]))
         else:
-            found.append(
-                {"relu": nn.ReLU, "flatten": nn.Flatten}[kind]()
-                if kind != "max_pool2d"
-                else nn.MaxPool2d(layer["size"])
-            )
+            found.append({"relu": nn.ReLU, "sigmoid": nn.Sigmoid, "flatten": nn.Flatten}[kind]())
         volume = layer["volume"] if kind == "flatten" else None
     return nn.Sequential(*found)
+
+
+def _convolution(kind: str, layer: dict[str, Any], a: Arrays) -> nn.Module:
+    w = image(a[layer["weight"]], last=False)
+    first, last, kernel, _ = w.shape
+    options = {name: layer[name] for name in ("stride", "padding", "output_padding") if name in layer}
+    if kind == "conv2d":
+        made: nn.Module = nn.Conv2d(last, first, kernel, **options)
+    else:
+        made = nn.ConvTranspose2d(first, last, kernel, **options)
+    _fill(made, w, a[layer["bias"]])
+    return made
+
+
+class _TiedKSparse(nn.Module):
+    """The k greatest of x w^T + b, times w, and c."""
+
+    def __init__(self, k: int, *weights: np.ndarray) -> None:
+        super().__init__()
+        self.k = k
+        self.w, self.b, self.c = (nn.Parameter(torch.from_numpy(weight)) for weight in weights)
+
+    def forward(self, x: Tensor) -> Tensor:
+        z = F.linear(x, self.w, self.b)
+        least = torch.topk(z.detach(), self.k).values[:, -1:]
+        return torch.addmm(self.c, z * (z >= least), self.w)
 
 
 class _OneHot(nn.Module):
@@ -283,11 +306,11 @@ def model(spec: dict[str, Any], a: Arrays, variant: str) -> Job:
     if spec["input"] < 2 and "channels_last" in variant and variant != "channels_last fused":
         raise Unsupported("vectors have no layout")
     training = Training(spec, a, variant)
-    x, y = training.tensor(a["x"]), torch.from_numpy(a["y"])
+    x, y = training.tensor(a["x"]), training.tensor(a["y"])
     if spec["pass"] == "predict":
         if "fused" in variant:
             raise Unsupported("predicting takes no optimiser")
-        return Job(lambda: training.predict(x), lambda: {"y": training.predict(x).numpy()})
+        return Job(lambda: training.predict(x), lambda: {"y": back(training.predict(x))})
 
     def losses() -> Arrays:
         return {"losses": np.array([training.step(x, y).item() for _ in range(spec["steps"])])}
