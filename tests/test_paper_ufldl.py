@@ -34,14 +34,13 @@ def test_the_start_is_that_of_the_notes():
         assert np.abs(layer.weight.data).max() <= np.sqrt(6 / 90)
 
 
-def test_the_share_of_a_window():
-    from papers.ufldl import _window_share
+def test_the_pixels_of_a_filter():
+    from papers.ufldl import pixels
 
     filters = np.zeros((3, 28, 28))
-    filters[0, 5:19, 9:23] = 2
-    filters[1] = 1
-    filters[2, 0, 0] = filters[2, 27, 27] = -3
-    np.testing.assert_allclose([_window_share(f.reshape(1, 784)) for f in filters], [1, 0.25, 0.5])
+    filters[0, 5:19, 9:23], filters[1], filters[2, 0, [0, 27]] = 2, 1, -3
+    np.testing.assert_allclose([pixels(w[None]) for w in filters], [196, 784, 2])
+    assert pixels(filters) == 196
 
 
 def test_digits_are_classified_after_learning_and_decay_counts():

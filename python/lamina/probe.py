@@ -120,7 +120,8 @@ def gabor_fit(filters: npt.ArrayLike) -> Array:
     directions, wavelengths from 2.5 to 10 pixels, Gaussian windows of standard deviation 1 to 3 pixels, round
     or twice as long as wide, around every pixel and of any phase. Filters of white noise, 8x8, reach about
     0.2, hardly ever 0.4. After J. Daugman, Uncertainty relation for resolution in space, spatial frequency,
-    and orientation optimized by two-dimensional visual cortical filters, 1985. ValueError for another shape and numbers that are not finite.
+    and orientation optimized by two-dimensional visual cortical filters, 1985. ValueError for another shape
+    and numbers that are not finite.
     """
     w = np.asarray(filters, np.float64)
     side = math.isqrt(w.shape[1]) if w.ndim == 2 else 0
