@@ -20,6 +20,7 @@ import lamina as lm
 
 _KS, _QUICK_KS = (5, 10, 25, 40, 70, 100, 200, 350, 500), (5, 500)
 OURS, DENSE = "k-sparse", "dense, sigmoid"
+_STEPS = [digit * 10.0**power for power in range(-5, 3) for digit in (1, 2, 5)]  # seconds, of the axis
 _LEFT, _TOP, _WIDTH, _HEIGHT = 70, 60, 480, 300  # pixels
 
 
@@ -68,10 +69,11 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
         parts.append(f'<path d="M{x:.1f} {_TOP}V{bottom}" stroke="#eeeeee"/>')
         parts.append(picture.text(x, bottom + 16, str(k), anchor="middle"))
     parts.append(picture.text(_LEFT + _WIDTH / 2, _TOP + _HEIGHT + 36, "k, of 1000 units", 12, "middle"))
-    for i in range(6):
-        x, y = at(ks[0], top * i / 6)
+    apart = next(step for step in _STEPS if step * 10 > top)
+    for i in range(int(top / apart) + 1):
+        x, y = at(ks[0], apart * i)
         parts.append(f'<path d="M{x:.1f} {y:.1f}h{_WIDTH}" stroke="#dddddd"/>')
-        parts.append(picture.text(x - 8, y + 4, f"{top * i / 6 * 1e3:.1f} ms", anchor="end"))
+        parts.append(picture.text(x - 8, y + 4, f"{apart * i * 1e3:g} ms", anchor="end"))
     for name, colour in zip(names, picture.PEERS * 3, strict=False):
         points = [at(row["k"], row["times"][name]) for row in rows if name in row["times"]]
         joined = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)

@@ -24,12 +24,11 @@ def share_of_image(w):
     return (w**2).sum(axis=1) ** 2 / (w.shape[1] * (w**4).sum(axis=1))
 
 
-def most_used(model, x):
-    """The filters (SHOWN, 28, 28) of the units that are kept most often, and the share that they look at."""
-    used = (model.encoder.predict(x) != 0).sum(axis=0)
-    w = model.hidden.weight.data
-    best = w[np.argsort(-used, kind="stable")[:SHOWN]]
-    return best.reshape(-1, 28, 28), share_of_image(w[used > 0]).mean()
+def filters_of(model, x):
+    """Filters (SHOWN, 28, 28) from all over those of units that speak, and the share that these look at."""
+    used = model.hidden.weight.data[(model.encoder.predict(x) != 0).any(axis=0)]
+    shown = used[np.linspace(0, len(used) - 1, SHOWN).astype(int)]
+    return shown.reshape(-1, 28, 28), share_of_image(used).mean()
 
 
 def main() -> None:
@@ -47,7 +46,7 @@ def main() -> None:
         model = KSparseAutoencoder(784, hidden, k, start=min(100, hidden), rng=0)
         lm.fit(model, x, epochs=10, seed=0)
         error = np.mean((model.reconstruct(x_test) - x_test) ** 2) / spread
-        filters, share = most_used(model, x_test)
+        filters, share = filters_of(model, x_test)
         print(f"k = {k}: {error:.1%} of the variance is lost; filters use {share:.1%} of the image")
         rows[f"k = {k}"] = model.reconstruct(x_test[:12])
         scaled = 0.5 + 0.5 * filters / np.abs(filters).max(axis=(1, 2), keepdims=True)

@@ -6,7 +6,7 @@ NAMES = (
     "gers2000",
     "siegelmann1995",
     "karpathy2015",
-    "ufldl",
     "makhzani2014",
     "compression",
+    "ufldl",
 )

@@ -20,7 +20,7 @@ HIDDEN = 1000
 _ALPHA = 3  # times k units are kept for the features
 _START = 100  # k before training
 _GOAL = 2.0  # percent of the test digits, wanted of the features of k = 25
-# name -> published test error in percent: of logistic regression on the features, and fine-tuned
+# Published test errors in percent: logistic regression on the features (table 1), fine-tuned (table 3).
 _LINEAR = {
     "raw pixels": 7.20,
     "no sparsity": None,
@@ -31,7 +31,9 @@ _LINEAR = {
     "k = 25": 1.35,
     "k = 10": 2.10,
 }
-_TUNED = {"dropout 50 %": 1.05, "denoising 20 %": 1.20, "k = 25": 1.08}
+_DEEP = "two layers, k = 25"
+_TUNED = {"dropout 50 %": 1.05, "denoising 20 %": 1.20, "k = 25": 1.08, _DEEP: 0.97}
+_TUNING_RATE = 3e-4  # better than 1e-4 on 10,000 digits held out of the training data
 _FILTERS = (70, 40, 25, 10)  # figure 1
 
 
@@ -101,7 +103,7 @@ def _tables(digits: Digits, effort: Effort) -> Iterator[Row]:
     models, errors = {}, {}
     for name, published in _LINEAR.items():
         models[name] = _trained(network(name), name, digits.x, epochs)
-        errors[name] = _linear_error(models[name], digits, effort)
+        _, errors[name] = _softmax(models[name], digits, effort)
         met = None
         if name == "k = 25" and not effort.quick:
             met = errors[name] <= _GOAL and errors[name] < min(errors["raw pixels"], errors["no sparsity"])
@@ -130,15 +132,17 @@ def _trained(model, name, x, epochs):
     return model
 
 
-def _linear_error(model, digits: Digits, effort: Effort) -> float:
-    """Test error in percent of softmax regression on the codes, or on x itself."""
+def _softmax(model, digits: Digits, effort: Effort) -> tuple[nn.Sequential, float]:
+    """Softmax regression on the codes, or on x itself: the layer, and its test error in percent."""
     x, x_test = (
         (each if model is None else model.encoder.predict(each, 1000)) for each in (digits.x, digits.x_test)
     )
     scale = 1 / x.std()
     linear = nn.Sequential(nn.Linear(x.shape[1], 10, rng=0))
     codes = digits._replace(x=x * scale, x_test=x_test * scale)
-    return _fitted_error(linear, codes, effort.pick(5, 15, 50), 2e-3)
+    error = _fitted_error(linear, codes, effort.pick(5, 15, 50), 2e-3)
+    linear[0].weight.data *= scale
+    return linear, error
 
 
 def _fitted_error(model, digits: Digits, epochs: int, lr: float) -> float:
@@ -174,18 +178,20 @@ def _locality(models, x, quick: bool) -> Row:
 
 
 def _tuned(models, digits: Digits, effort: Effort) -> Iterator[Row]:
-    """Table 3: the encoder and a softmax layer, trained on labels together."""
-    epochs = effort.pick(1, 10, 100)
+    """Table 3: softmax regression on the codes, and then the encoder trained on labels together with it."""
+    epochs = effort.pick(1, 6, 100)
     plain = nn.Sequential(nn.Linear(784, HIDDEN, rng=0), nn.ReLU(), nn.Linear(HIDDEN, 10, rng=1))
-    nets = {"trained on labels alone": (plain, 1.60)}
-    for name, published in _TUNED.items():
-        nets[f"fine-tuned: {name}"] = (_classifier([models[name]]), published)
-    stack = [models["k = 25"], _second(models["k = 25"], digits.x, effort)]
-    nets["fine-tuned: two layers, k = 25"] = (_classifier(stack), 0.97)
-    for name, (net, published) in nets.items():
+    error = _fitted_error(plain, digits, epochs, 1e-3)
+    yield Row("trained on labels alone", "1.60 %", f"{error:.2f} %, {epochs} epochs", None)
+    stacks = {name: [models[name]] for name in _TUNED if name != _DEEP}
+    stacks[_DEEP] = [models["k = 25"], _second(models["k = 25"], digits.x, effort)]
+    for name, layers in stacks.items():
+        stack = autoencoders.StackedAutoencoder(layers)
+        softmax, before = _softmax(stack, digits, effort)
         lm.manual_seed(0)
-        error = _fitted_error(net, digits, epochs, 1e-3)
-        yield Row(name, f"{published:.2f} %", f"{error:.2f} %, {epochs} epochs", None)
+        error = _fitted_error(_classifier(stack, softmax), digits, epochs, _TUNING_RATE)
+        ours = f"{error:.2f} %, {epochs} epochs ({before:.2f} % before)"
+        yield Row(f"fine-tuned: {name}", f"{_TUNED[name]:.2f} %", ours, None)
 
 
 def _second(first, x, effort: Effort):
@@ -195,9 +201,9 @@ def _second(first, x, effort: Effort):
     return _trained(model, "k = 25, second layer", codes, effort.pick(1, 5, 100))
 
 
-def _classifier(layers):
-    """Copies of the encoders and a softmax layer; alpha k units speak in training as they do in use."""
-    net = copy.deepcopy(autoencoders.StackedAutoencoder(layers).classifier(10, rng=1))
+def _classifier(stack, softmax):
+    """Copies of the encoders and that layer; alpha k units speak in training as they do in use."""
+    net = copy.deepcopy(nn.Sequential(stack.encoder, softmax))
     for module in net.modules():
         if isinstance(module, nn.KSparse):
             module.k, module.alpha = round(module.alpha * module.k), 1.0

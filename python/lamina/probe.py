@@ -119,8 +119,9 @@ def gabor_fit(filters: npt.ArrayLike) -> Array:
     filters (K,H,W), or (K,D) with D a square -> (K,), from 0 to 1; 0 for a filter of zeros. The Gabors: 12
     directions, wavelengths from 2.5 to 10 pixels, Gaussian windows of standard deviation 1 to 3 pixels, round
     or twice as long as wide, around every pixel and of any phase. Filters of white noise, 8x8, reach about
-    0.2, hardly ever 0.4. After D. Field, Relations between the statistics of natural images and the response
-    properties of cortical cells, 1987. ValueError for another shape and numbers that are not finite.
+    0.2, hardly ever 0.4. After J. Daugman, Uncertainty relation for resolution in space, spatial frequency,
+    and orientation optimized by two-dimensional visual cortical filters, 1985. ValueError for another shape
+    and numbers that are not finite.
     """
     w = np.asarray(filters, np.float64)
     side = math.isqrt(w.shape[1]) if w.ndim == 2 else 0

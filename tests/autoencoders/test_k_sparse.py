@@ -6,7 +6,7 @@ import pytest
 import lamina as lm
 from lamina import Tensor, ops
 from lamina.autoencoders import KSparseAutoencoder
-from tests.autoencoders.helpers import ROWS, prototypes
+from tests.autoencoders.helpers import ROWS, check_loss_gradients, prototypes
 
 
 def test_it_is_its_equations():
@@ -60,6 +60,16 @@ def test_the_fused_way_is_the_way_through_encoder_and_decoder():
     np.testing.assert_allclose(y.data, plain.data, rtol=1e-12)
     for p, g in zip(model.parameters(), fused, strict=True):
         np.testing.assert_allclose(p.grad, g, rtol=1e-10, atol=1e-14)
+
+
+def test_gradients_of_a_penalty_on_the_code():
+    model = KSparseAutoencoder(6, 5, 2, rng=0)
+
+    def objective(x):
+        code, y = model.autoencode(x)
+        return (code**3).sum() + (y * y).sum() * 0.5
+
+    check_loss_gradients(model, ROWS, objective=objective)
 
 
 def test_alpha_widens_the_code_in_evaluation_alone():

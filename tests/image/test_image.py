@@ -186,6 +186,7 @@ def test_fewer_samples_than_features():
         (lambda w: w().fit(np.zeros(3)), ValueError, r"x has shape \(3,\), expected \(N, \.\.\.\)"),
         (lambda w: w().fit([[1, np.nan], [0, 1]]), ValueError, r"must be finite, but is nan at \(0, 1\)"),
         (lambda w: w(components=4).fit(np.eye(3)), ValueError, "4 components of x with 3 features"),
+        (lambda w: w(components=np.int64(4)).fit(np.eye(3)), ValueError, "4 components of x with 3"),
         (lambda w: w().fit(np.eye(3)).transform(np.eye(4)), ValueError, "x has 4 features .*but fit saw 3"),
         (lambda w: w().fit(np.eye(3)).inverse(np.eye(4)), ValueError, "4 (features|components)"),
         (lambda w: w(components=0), ValueError, "components must be at least 1"),

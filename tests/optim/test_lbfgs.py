@@ -11,7 +11,7 @@ import lamina as lm
 from lamina import nn, optim
 from lamina.optim.line_search import Point, strong_wolfe
 
-FUNCTIONS = {  # loss of x, the start, the minimiser; after More, Garbow & Hillstrom 1981
+FUNCTIONS = {  # loss of x, the start, the minimiser; most of them of More, Garbow & Hillstrom 1981
     "rosenbrock": (lambda x: 100 * (x[1] - x[0] ** 2) ** 2 + (1 - x[0]) ** 2, [-1.2, 1], [1, 1]),
     "beale": (
         lambda x: sum((c - x[0] * (1 - x[1] ** i)) ** 2 for i, c in enumerate((1.5, 2.25, 2.625), 1)),
@@ -112,7 +112,7 @@ def test_the_direction_is_that_of_the_bfgs_matrix():
     ],
 )
 def test_the_search_meets_the_strong_wolfe_conditions(loss, slope, first):
-    """Functions of More & Thuente 1994 among them."""
+    """The second and the third are after More & Thuente 1994."""
     start = Point(0.0, loss(0), slope(0), [], 0)
     found = strong_wolfe(lambda t: Point(t, loss(t), slope(t), [], 0), start, first, 1e-4, 0.1, 40)
     assert found.step > 0

@@ -9,8 +9,8 @@ from lamina.autoencoders.base import Autoencoder
 class StackedAutoencoder(Autoencoder):
     """x -> the code of the first -> its code by the second -> ...; and back through all of them.
 
-    `lm.train.pretrain` trains one after the other, each on the codes of the one before (Hinton, Osindero &
-    Teh 2006; Bengio et al. 2007). `fit` then fine-tunes the whole to reconstruct x; `classifier`, fitted to
+    `lm.train.pretrain` trains one after the other, each on the codes of the one before (Hinton et al.
+    2006; Bengio et al. 2007). `fit` then fine-tunes the whole to reconstruct x; `classifier`, fitted to
     labels, fine-tunes the encoders to tell classes. noise, weight_decay: as in `Autoencoder`, for `fit` of
     the whole; the layers have their own, which serve in `pretrain`. TypeError for what is no autoencoder.
     """

@@ -30,7 +30,7 @@ class PCAWhitening:
             if not 0 < components < 1:
                 raise ValueError(f"{who}: components as a share must lie in (0, 1), got {components}")
         elif components is not None:
-            check.integer(who, "components", components, 1)
+            components = check.integer(who, "components", components, 1)
         self.components, self.epsilon = components, check.number(who, "epsilon", epsilon)
 
     def fit(self, x: npt.ArrayLike) -> "PCAWhitening":

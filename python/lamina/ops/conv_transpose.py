@@ -60,7 +60,7 @@ def conv_transpose2d(
     options = (stride, sides, dilation, groups, algorithm)
     y: Array = backend().conv2d_backward_input(x, w, size, *options)
     if rest:  # a whole image at a time: NumPy is slow along few channels
-        y.reshape(len(x), -1)[...] += np.tile(rest[0], size[0] * size[1])
+        y += np.tile(rest[0], (*size, 1))
     return y, ConvTranspose2dContext(x, w, bool(rest), output, options)
 
 

@@ -26,7 +26,7 @@ def pretrain(
 ) -> list[History]:
     """Train each layer of a stack, from the first to the last, on the codes of the one before it.
 
-    (Hinton, Osindero & Teh 2006; Bengio, Lamblin, Popovici & Larochelle 2007.)
+    (Hinton et al. 2006; Bengio et al. 2007.)
 
     Args:
         model: the stack; its layers are trained in place, each on its own loss.
