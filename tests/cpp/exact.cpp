@@ -208,6 +208,41 @@ void check_functions() {
   ++g_compared;
 }
 
+// Sparse codes: the support has ties, for there are only seven values.
+template <class T>
+void check_sparse_code(Index M, Index N, Index k, Index D) {
+  const Array<T> z = integers<T>(M * N), w = integers<T>(N * D), b = integers<T>(D), dy = integers<T>(M * D);
+  Array<double> values, units, y, dots, outer(w.size());
+  for (Index m = 0; m < M; ++m) {
+    y.insert(y.end(), b.begin(), b.end());
+    for (Index n = 0; n < N; ++n) {
+      Index before = 0;  // units that are chosen first
+      for (Index i = 0; i < N; ++i) before += z[m * N + i] > z[m * N + n] || (z[m * N + i] == z[m * N + n] && i < n);
+      if (before >= k) continue;
+      values.push_back(z[m * N + n]);
+      units.push_back(static_cast<double>(n));
+      dots.push_back(0);
+      for (Index d = 0; d < D; ++d) {
+        y[m * D + d] += z[m * N + n] * w[n * D + d];
+        dots.back() += dy[m * D + d] * w[n * D + d];
+        outer[n * D + d] += z[m * N + n] * dy[m * D + d];
+      }
+    }
+  }
+  Array<T> got_values(values.size()), got_dots(dots.size()), got_y(y.size()), got_outer(outer.size());
+  Array<std::int64_t> got_units(units.size());
+  kernels<T>().support(M, N, k, z.data(), got_values.data(), got_units.data());
+  expect("support", got_values, values, 4);
+  expect("support, units", got_units, units);
+  kernels<T>().sparse_linear(M, k, D, got_values.data(), got_units.data(), w.data(), b.data(), got_y.data());
+  expect("sparse_linear", got_y, y);
+  kernels<T>().sparse_dots(M, k, D, dy.data(), got_units.data(), w.data(), got_dots.data());
+  expect("sparse_dots", got_dots, dots);
+  kernels<T>().sparse_outer(M, N, k, D, got_units.data(), got_values.data(), dy.data(), nullptr, nullptr,
+                            got_outer.data());
+  expect("sparse_outer", got_outer, outer, 8);
+}
+
 template <class T>
 void check_all() {
   check_gemm<T>(1, 1, 1);
@@ -225,6 +260,8 @@ void check_all() {
   check_sequence<T>(3, 3, 2, 3, false);
   check_sequence<T>(30, 2, 5, 19, false);
   check_sequence<T>(7, 3, 4, 6, true);
+  check_sparse_code<T>(3, 5, 2, 3);
+  check_sparse_code<T>(9, 70, 33, 150);
   check_functions<T>();
 }
 
