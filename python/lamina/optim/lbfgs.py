@@ -254,6 +254,6 @@ def _dot(a: Sequence[Array], b: Sequence[Array]) -> float:
 
 
 def _add(a: Sequence[Array], scale: float, b: Sequence[Array]) -> None:
-    """A += scale b."""
+    """In place: a += scale b."""
     for u, v in zip(a, b, strict=True):
         u += u.dtype.type(scale) * v
