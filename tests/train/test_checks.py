@@ -155,3 +155,16 @@ def test_a_measure_of_a_function_may_be_monitored():
     measure = train.LambdaCallback(on_epoch_end=lambda run: run.logs.update(val_error=1.0))
     fit(callbacks=[measure, stopping])
     assert stopping.best_epoch == 1
+
+
+def test_targets_may_be_missing_for_autoencoders_alone():
+    model = nn.Sequential(nn.Linear(4, 4, rng=0))
+    options = {
+        "loss": nn.MSELoss(),
+        "optimizer": optim.SGD(model.parameters(), 0.1),
+        "epochs": 1,
+        "verbose": 0,
+    }
+    with pytest.raises(TypeError, match="fit: the targets y are missing"):
+        lm.fit(model, X, **options)
+    lm.fit(lm.autoencoders.DenseAutoencoder(4, 2, rng=0), X, epochs=1, verbose=0)

@@ -44,7 +44,7 @@ def fit(
     Args:
         model: the module; trained in place; its mode is put back afterwards.
         x, y: samples and targets, first axis N of both (N > 0); arrays or memory maps, of which only one
-            batch at a time is read. y None: x, for an autoencoder.
+            batch at a time is read. y None: x, of an `Autoencoder`.
         loss: called with the prediction (Tensor) and the batch of targets (ndarray), returns a Tensor of
             one number, the mean over the batch: a loss of `nn`, or any function. None: an
             `Autoencoder`'s own.
@@ -64,7 +64,7 @@ def fit(
         The history. Ctrl-C ends the run cleanly: the history has the whole epochs until then.
 
     Raises:
-        TypeError: options of the wrong kind, a class where an instance is due, masked arrays.
+        TypeError: options of the wrong kind, targets that are missing, a class where an instance is due, masked arrays.
         ValueError: no samples, lengths that differ, options out of range, an optimiser with no parameter of
             this model, a callback that monitors what will not be measured.
         Diverged: the loss became NaN or infinite. The message says why as far as it can be known;
@@ -72,6 +72,8 @@ def fit(
     """
     _check_options(epochs, batch_size, verbose)
     check_model("fit", model)
+    if y is None and not isinstance(model, Autoencoder):
+        raise TypeError("fit: the targets y are missing; a model that gives back its input takes x as y, too")
     if loss is None and optimizer is None and isinstance(model, Autoencoder):
         optimizer = Adam(model.parameters(), 1e-3)
     loss = own_loss(model) if loss is None else loss
