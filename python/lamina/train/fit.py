@@ -64,7 +64,7 @@ def fit(
         The history. Ctrl-C ends the run cleanly: the history has the whole epochs until then.
 
     Raises:
-        TypeError: options of the wrong kind, missing targets, a class where an instance is due, masked arrays.
+        TypeError: options of the wrong kind, missing targets, a class where an instance is due, masks.
         ValueError: no samples, lengths that differ, options out of range, an optimiser with no parameter of
             this model, a callback that monitors what will not be measured.
         Diverged: the loss became NaN or infinite. The message says why as far as it can be known;
