@@ -30,6 +30,7 @@ KERNELS = (
     "sgd_step",
     "adam_step",
     "rms_step",
+    "adadelta_step",
 )
 MODELS = ("lenet5", "vgg_small", "autoencoder", "char_lstm_128", "char_lstm_256")
 OTHERS = ("epoch", "footprint")

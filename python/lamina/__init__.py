@@ -39,7 +39,20 @@ from lamina.functions import (
 )
 
 if TYPE_CHECKING:
-    from lamina import autoencoders, datasets, image, io, models, probe, pytorch, testing, text, train, viz
+    from lamina import (
+        autoencoders,
+        data,
+        datasets,
+        image,
+        io,
+        models,
+        probe,
+        pytorch,
+        testing,
+        text,
+        train,
+        viz,
+    )
     from lamina.io import load, save
     from lamina.pytorch import from_torch_state_dict
     from lamina.text import generate
@@ -50,6 +63,7 @@ __version__ = "0.1.0"
 
 _LAZY = {
     "autoencoders": "lamina.autoencoders",
+    "data": "lamina.data",
     "datasets": "lamina.datasets",
     "image": "lamina.image",
     "io": "lamina.io",
@@ -89,6 +103,7 @@ __all__ = [
     "build_info",
     "concatenate",
     "config",
+    "data",
     "datasets",
     "evaluate",
     "exp",

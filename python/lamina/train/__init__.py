@@ -1,6 +1,15 @@
 """Training: `fit`, `evaluate`, `pretrain`, the history, callbacks and metrics."""
 
-from lamina.train.callbacks import Callback, Checkpoint, CSVLogger, EarlyStopping, LambdaCallback, Run
+from lamina.train.averaging import EMA, SWA
+from lamina.train.callbacks import (
+    Callback,
+    Checkpoint,
+    CSVLogger,
+    EarlyStopping,
+    LambdaCallback,
+    NotSaved,
+    Run,
+)
 from lamina.train.diagnosis import Diverged
 from lamina.train.evaluate import evaluate
 from lamina.train.fit import fit
@@ -15,6 +24,8 @@ from lamina.train.metrics import (
 from lamina.train.pretrain import pretrain
 
 __all__ = [
+    "EMA",
+    "SWA",
     "Best",
     "CSVLogger",
     "Callback",
@@ -23,6 +34,7 @@ __all__ = [
     "EarlyStopping",
     "History",
     "LambdaCallback",
+    "NotSaved",
     "Run",
     "accuracy",
     "binary_accuracy",
