@@ -159,7 +159,7 @@ def test_mixup():
 
 def test_training_with_mixup_and_the_loss_that_it_names():
     digits = lm.datasets.digits()
-    augment = data.Compose(data.Shift(1), data.Mixup(0.2, classes=10))
+    augment = data.Compose(data.Mixup(0.2, classes=10))
     loader = data.Loader(digits.x_train[:600], digits.y_train[:600], batch_size=50, augment=augment)
     model = nn.Sequential(nn.Flatten(), nn.Linear(64, 10, rng=0))
     history = lm.fit(
