@@ -14,6 +14,7 @@ from lamina.train.diagnosis import Diverged
 from lamina.train.evaluate import evaluate
 from lamina.train.fit import fit
 from lamina.train.history import Best, History
+from lamina.train.loggers import LivePlot, TensorBoard
 from lamina.train.metrics import (
     accuracy,
     binary_accuracy,
@@ -34,8 +35,10 @@ __all__ = [
     "EarlyStopping",
     "History",
     "LambdaCallback",
+    "LivePlot",
     "NotSaved",
     "Run",
+    "TensorBoard",
     "accuracy",
     "binary_accuracy",
     "evaluate",

@@ -12,9 +12,11 @@ from lamina.optim.schedules import check_schedule
 from lamina.train.averaging import EMA, SWA
 from lamina.train.callbacks import Callback, Checkpoint, CSVLogger, EarlyStopping
 from lamina.train.history import check_monitor
+from lamina.train.loggers import LivePlot, TensorBoard
 
 # What happens there when an epoch ends adds no measures to `run.logs`.
-_ADD_NOTHING = [cls.on_epoch_end for cls in (Callback, Checkpoint, CSVLogger, EarlyStopping)]
+_QUIET = (Callback, Checkpoint, CSVLogger, EarlyStopping, LivePlot, TensorBoard)
+_ADD_NOTHING = [cls.on_epoch_end for cls in _QUIET]
 
 
 def check_model(who: str, model: object) -> None:
