@@ -56,7 +56,9 @@ if TYPE_CHECKING:
     from lamina.io import load, save
     from lamina.pytorch import from_torch_state_dict
     from lamina.text import generate
+    from lamina.train.doctor import doctor
     from lamina.train.evaluate import evaluate
+    from lamina.train.find_lr import find_lr
     from lamina.train.fit import fit
 
 __version__ = "0.1.0"
@@ -74,7 +76,9 @@ _LAZY = {
     "text": "lamina.text",
     "train": "lamina.train",
     "viz": "lamina.viz",
+    "doctor": "lamina.train:doctor",
     "evaluate": "lamina.train:evaluate",
+    "find_lr": "lamina.train:find_lr",
     "fit": "lamina.train:fit",
     "from_torch_state_dict": "lamina.pytorch:from_torch_state_dict",
     "generate": "lamina.text:generate",
@@ -105,8 +109,10 @@ __all__ = [
     "config",
     "data",
     "datasets",
+    "doctor",
     "evaluate",
     "exp",
+    "find_lr",
     "fit",
     "from_torch_state_dict",
     "generate",

@@ -11,7 +11,9 @@ from lamina.train.callbacks import (
     Run,
 )
 from lamina.train.diagnosis import Diverged
+from lamina.train.doctor import Finding, Findings, doctor
 from lamina.train.evaluate import evaluate
+from lamina.train.find_lr import Rates, find_lr
 from lamina.train.fit import fit
 from lamina.train.history import Best, History
 from lamina.train.loggers import LivePlot, TensorBoard
@@ -33,15 +35,20 @@ __all__ = [
     "Checkpoint",
     "Diverged",
     "EarlyStopping",
+    "Finding",
+    "Findings",
     "History",
     "LambdaCallback",
     "LivePlot",
     "NotSaved",
+    "Rates",
     "Run",
     "TensorBoard",
     "accuracy",
     "binary_accuracy",
+    "doctor",
     "evaluate",
+    "find_lr",
     "fit",
     "mean_absolute_error",
     "mean_squared_error",
