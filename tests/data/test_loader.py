@@ -185,6 +185,17 @@ def test_a_stop_in_the_middle_ends_the_thread():
     assert not [t for t in threading.enumerate() if t.name == "lamina.data.Loader"]
 
 
+def test_an_interrupt_ends_the_thread_and_keeps_the_history():
+    def interrupt(run):
+        if run.step == 50:
+            raise KeyboardInterrupt
+
+    stop = lm.train.LambdaCallback(on_batch_end=interrupt)
+    _, history = fit(Loader(DATA, LABELS, batch_size=2), callbacks=[stop])
+    assert (history.stopped, history.epochs) == ("interrupted", 1)
+    assert not [t for t in threading.enumerate() if t.name == "lamina.data.Loader"]
+
+
 def test_a_function_of_unknown_length_trains_too(capsys):
     def halves(rng):
         for rows in np.split(rng.permutation(90), 3):

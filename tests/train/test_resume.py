@@ -88,11 +88,21 @@ def test_a_finished_run_is_not_repeated_but_may_be_prolonged(tmp_path):
     assert weights(longer) == weights(straight)
 
 
+def test_it_says_that_it_goes_on(tmp_path, capsys):
+    simple(tmp_path / "run", verbose=2)
+    assert "going on" not in capsys.readouterr().out
+    simple(tmp_path / "run", verbose=2, epochs=3)
+    first, *lines = capsys.readouterr().out.splitlines()
+    assert first == f"going on after epoch 2 of {tmp_path / 'run'}"
+    assert [line.split()[0] for line in lines] == ["epoch", "3/3"]
+
+
 def simple(path, model=None, **options):
     model = model or nn.Sequential(nn.Linear(4, 2, rng=0))
     x = np.random.default_rng(0).normal(size=(20, 4)).astype(np.float32)
-    given = {"optimizer": optim.SGD(model.parameters(), 0.1), "batch_size": 5, "epochs": 2, **options}
-    return lm.fit(model, x, x[:, :2], loss=nn.MSELoss(), resume=path, seed=0, verbose=0, **given)
+    given = {"batch_size": 5, "epochs": 2, "verbose": 0, **options}
+    given.setdefault("optimizer", optim.SGD(model.parameters(), 0.1))
+    return lm.fit(model, x, x[:, :2], loss=nn.MSELoss(), resume=path, seed=0, **given)
 
 
 @pytest.mark.parametrize(

@@ -53,6 +53,12 @@ def test_class_weights():
         assert same(fit(class_weight=given)[0], expected, 1e-6)
     assert same(fit(class_weight={1: 5})[0], by_hand(np.where(LABELS == 1, 5, 1).astype(np.float32)), 1e-6)
     assert not same(fit()[0], expected, 1e-3)
+    light = by_hand(np.where(LABELS == 1, 1, 0.5).astype(np.float32))
+    assert same(fit(class_weight={0: 0.5})[0], light, 1e-6)
+    with pytest.raises(
+        ValueError, match="class_weight has weights of classes 0 to 1, but labels run from -1"
+    ):
+        fit(y=LABELS - 1, class_weight={0: 0.5, 1: 2})
     loader = Loader(X, LABELS, batch_size=20, prefetch=0)
     weighted, plain = (fit(loader, None, class_weight=w, epochs=1)[1]["loss"] for w in ([2, 2], None))
     assert weighted[0] > plain[0]

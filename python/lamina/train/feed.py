@@ -93,6 +93,7 @@ class Weights:
 
     def __init__(self, class_weight: Any, sample_weight: Any, y: Array | None) -> None:
         self._classes = None if class_weight is None else _by_class(class_weight, y)
+        self._others = isinstance(class_weight, Mapping)  # classes that are not named weigh 1
         self._own: Array | None = None
         if sample_weight is not None:
             if y is None:
@@ -107,6 +108,9 @@ class Weights:
                 raise TypeError(
                     f"fit: class_weight needs integer labels (N,), got {y.dtype} of shape {y.shape}"
                 )
+            if self._others and len(y) and y.max() >= len(self._classes):
+                more = np.ones(int(y.max()) + 1 - len(self._classes), np.float32)
+                self._classes = np.concatenate([self._classes, more])
             if len(y) and (y.min() < 0 or y.max() >= len(self._classes)):
                 raise ValueError(
                     f"fit: class_weight has weights of classes 0 to {len(self._classes) - 1}, "
@@ -127,9 +131,7 @@ def _by_class(given: Any, y: Array | None) -> Array:
         counts = np.bincount(y)
         return np.asarray(len(y) / (np.count_nonzero(counts) * np.maximum(counts, 1)), np.float32)
     if isinstance(given, Mapping):
-        classes = [check.integer("fit", "a class of class_weight", k, 0) for k in given]
-        if y is not None and y.dtype.kind in "iu" and y.size:
-            classes.append(int(y.max()))
+        classes = [check.integer("fit", "a class of class_weight", label, 0) for label in given]
         dense = np.ones(max(classes, default=-1) + 1)
         for label, weight in given.items():
             dense[label] = weight

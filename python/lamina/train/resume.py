@@ -59,6 +59,7 @@ class Saved:
         run.history.seconds = state["seconds"].tolist()
         run.epoch, run.step, run.loss = run.history.epochs, int(state["step"]), float(state["batch_loss"])
         run.stop_reason = state["stop_reason"]
+        loop.progress.say(f"going on after epoch {run.epoch} of {self.path}")
         for rng, numbers in zip(_generators(loop), state["generators"], strict=True):
             _set_generator(rng, numbers)
 
