@@ -30,6 +30,7 @@ KERNELS = (
     "sgd_step",
     "adam_step",
     "rms_step",
+    "adadelta_step",
 )
 MODELS = (
     "lenet5",

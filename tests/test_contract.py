@@ -61,7 +61,7 @@ compiled = pytest.mark.skipif(
 
 
 def test_the_stub_has_kernels():
-    assert len(KERNELS) == 46
+    assert len(KERNELS) == 47
     assert "set_num_threads" in MACHINE
 
 
@@ -169,6 +169,7 @@ CALLS = {
     "sgd_step": [_f(7), _f(7), _f(7), 0.1, 0.9, True, 0.1],
     "adam_step": [_f(7), _f(7), _f(7), np.abs(_f(7)), *_ADAM],
     "rms_step": [_f(7), _f(7), np.abs(_f(7)), 0.1, 0.9, 0.1, 1e-8],
+    "adadelta_step": [_f(7), _f(7), np.abs(_f(7)), np.abs(_f(7)), 0.1, 0.9, 1e-6, 0.1],
 }
 
 

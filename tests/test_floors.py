@@ -19,7 +19,7 @@ FLOORS = [
     {"init"},
     {"nn", "optim"},
     {"autoencoders"},
-    {"models", "io", "datasets", "image", "probe", "pytorch", "testing", "text"},
+    {"models", "io", "data", "datasets", "image", "probe", "pytorch", "testing", "text"},
     {"train"},
     {"viz", "cli", "sklearn", "onnx", "distributed"},
 ]

@@ -49,6 +49,7 @@ BUILDERS: dict[str, Callable[..., Case]] = {
     "sgd_step": optim.sgd_step,
     "adam_step": optim.adam_step,
     "rms_step": optim.rms_step,
+    "adadelta_step": optim.adadelta_step,
 }
 
 

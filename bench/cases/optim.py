@@ -53,3 +53,27 @@ def rms_step(rng: np.random.Generator, *, n: int) -> Case:
     v = 4 * EPS * (top(a.g, a.g) + top(a.v))
     p = 4 * EPS * top(a.p) + _LR * top(a.g) * (v + 8 * EPS)  # the root is at least 0.97
     return Case("rms_step", f"{n:,}", a, (Pass("step", step, ("p", "v"), (p, v), 0, 5.0 * nbytes(a.p)),))
+
+
+def adadelta_step(rng: np.random.Generator, *, n: int) -> Case:
+    # v and u start well above 0, or the quotient of their roots would have no bound.
+    a = SimpleNamespace(
+        p=normal(rng, n),
+        g=normal(rng, n),
+        v=rng.uniform(1, 2, n).astype(np.float32),
+        u=rng.uniform(1, 2, n).astype(np.float32),
+    )
+
+    def step(a):
+        ops.adadelta_step(a.p, a.g, a.v, a.u, _LR, 0.9, 1e-6, 0.0)
+        return a.p, a.v, a.u
+
+    # The roots lie between 0.9 and 1.5 + |g|/3, so that the step is below 2 |g| and errs by its factors.
+    v = 4 * EPS * (top(a.g, a.g) + top(a.v))
+    d = 2 * top(a.g) * (v + 16 * EPS)
+    u = 4 * EPS * top(a.u) + 4 * top(a.g) * d
+    p = 4 * EPS * top(a.p) + _LR * d
+    bounds = (p, v, u)
+    return Case(
+        "adadelta_step", f"{n:,}", a, (Pass("step", step, ("p", "v", "u"), bounds, 0, 7.0 * nbytes(a.p)),)
+    )

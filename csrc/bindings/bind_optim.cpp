@@ -48,6 +48,20 @@ void rms_step(const py::array& p, const py::array& g, const py::array& v, double
   });
 }
 
+void adadelta_step(const py::array& p, const py::array& g, const py::array& v, const py::array& u, double lr,
+                   double keep, double eps, double weight_decay) {
+  const char* op = "adadelta_step";
+  by_dtype(op, "p", p, [&](auto type) {
+    using T = typename decltype(type)::type;
+    T* ps = in_place<T>(op, "p", p, {-1});
+    const Index n = p.shape(0);
+    const T* gs = input<T>(op, "g", g, {n});
+    T *vs = in_place<T>(op, "v", v, {n}), *us = in_place<T>(op, "u", u, {n});
+    py::gil_scoped_release release;
+    kernels<T>().adadelta_step(n, ps, gs, vs, us, lr, keep, eps, weight_decay);
+  });
+}
+
 }  // namespace
 
 void bind_optim(py::module_& m) {
@@ -57,6 +71,8 @@ void bind_optim(py::module_& m) {
   m.def("adam_step", &adam_step, arg("p"), arg("g"), arg("m"), arg("v"), arg("lr"), arg("beta1"), arg("beta2"),
         arg("eps"), arg("weight_decay"), arg("decoupled"), arg("step"));
   m.def("rms_step", &rms_step, arg("p"), arg("g"), arg("v"), arg("lr"), arg("keep"), arg("add"), arg("eps"));
+  m.def("adadelta_step", &adadelta_step, arg("p"), arg("g"), arg("v"), arg("u"), arg("lr"), arg("keep"), arg("eps"),
+        arg("weight_decay"));
 }
 
 }  // namespace lamina

@@ -152,6 +152,7 @@ struct Kernels {
   void (*adam_step)(Index n, T* p, const T* g, T* m, T* v, double lr, double beta1, double beta2, double eps,
                     double decay, bool decoupled, Index step);
   void (*rms_step)(Index n, T* p, const T* g, T* v, double lr, double keep, double add, double eps);
+  void (*adadelta_step)(Index n, T* p, const T* g, T* v, T* u, double lr, double keep, double eps, double decay);
 
   double (*multiply_adds)(Index rounds, T* sink);
   T (*sum_memory)(Index n, const T* x);

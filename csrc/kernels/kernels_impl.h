@@ -73,6 +73,7 @@ constexpr Kernels<T> make_kernels() {
       .sgd_step = &lamina::sgd_step<T>,
       .adam_step = &lamina::adam_step<T>,
       .rms_step = &lamina::rms_step<T>,
+      .adadelta_step = &lamina::adadelta_step<T>,
       .multiply_adds = &lamina::multiply_adds<T>,
       .sum_memory = &lamina::sum_memory<T>,
   };

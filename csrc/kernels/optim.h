@@ -5,6 +5,7 @@
 //   (1-b2^t)
 //          (Kingma & Ba 2015); decoupled decay (Loshchilov & Hutter 2019): g' = g and p *= 1 - lr decay first.
 //   RMS:   v = keep v + add g^2;  p -= lr g / (sqrt(v) + eps);  RMSprop: add = 1 - keep, Adagrad: keep = add = 1
+//   Adadelta:  v = keep v + (1-keep) g'^2;  d = g' sqrt(u + eps) / sqrt(v + eps);  u = keep u + (1-keep) d^2;  p -= lr d
 #pragma once
 #include "kernels/elementwise.h"
 
@@ -80,6 +81,24 @@ void rms_step(Index n, T* p, const T* g, T* v, double lr, double keep, double ad
       const Vec<T> square = k * load_some(v + i, lanes) + a * (grad * grad);
       store_some(v + i, square, lanes);
       store_some(p + i, load_some(p + i, lanes) - rate * grad / (vsqrt<T>(square) + e), lanes);
+    });
+  });
+}
+
+template <class T>
+void adadelta_step(Index n, T* p, const T* g, T* v, T* u, double lr, double keep, double eps, double decay) {
+  const Vec<T> k = splat(static_cast<T>(keep)), a = splat(static_cast<T>(1 - keep));
+  const Vec<T> rate = splat(static_cast<T>(lr)), e = splat(static_cast<T>(eps)), wd = splat(static_cast<T>(decay));
+  parallel_blocks(n, kElements, 7 * kByte * sizeof(T), [&](Index begin, Index end) {
+    for_vectors<T>(begin, end, [&](Index i, int lanes) LAMINA_STEP {
+      const Vec<T> old = load_some(p + i, lanes);
+      const Vec<T> grad = load_some(g + i, lanes) + wd * old;
+      const Vec<T> square = k * load_some(v + i, lanes) + a * (grad * grad);
+      const Vec<T> moved = load_some(u + i, lanes);
+      const Vec<T> step = vsqrt<T>(moved + e) / vsqrt<T>(square + e) * grad;
+      store_some(v + i, square, lanes);
+      store_some(u + i, k * moved + a * (step * step), lanes);
+      store_some(p + i, old - rate * step, lanes);
     });
   });
 }

@@ -39,17 +39,33 @@ from lamina.functions import (
 )
 
 if TYPE_CHECKING:
-    from lamina import autoencoders, datasets, image, io, models, probe, pytorch, testing, text, train, viz
+    from lamina import (
+        autoencoders,
+        data,
+        datasets,
+        image,
+        io,
+        models,
+        probe,
+        pytorch,
+        testing,
+        text,
+        train,
+        viz,
+    )
     from lamina.io import load, save
     from lamina.pytorch import from_torch_state_dict
     from lamina.text import generate
+    from lamina.train.doctor import doctor
     from lamina.train.evaluate import evaluate
+    from lamina.train.find_lr import find_lr
     from lamina.train.fit import fit
 
 __version__ = "0.1.0"
 
 _LAZY = {
     "autoencoders": "lamina.autoencoders",
+    "data": "lamina.data",
     "datasets": "lamina.datasets",
     "image": "lamina.image",
     "io": "lamina.io",
@@ -60,7 +76,9 @@ _LAZY = {
     "text": "lamina.text",
     "train": "lamina.train",
     "viz": "lamina.viz",
+    "doctor": "lamina.train:doctor",
     "evaluate": "lamina.train:evaluate",
+    "find_lr": "lamina.train:find_lr",
     "fit": "lamina.train:fit",
     "from_torch_state_dict": "lamina.pytorch:from_torch_state_dict",
     "generate": "lamina.text:generate",
@@ -89,9 +107,12 @@ __all__ = [
     "build_info",
     "concatenate",
     "config",
+    "data",
     "datasets",
+    "doctor",
     "evaluate",
     "exp",
+    "find_lr",
     "fit",
     "from_torch_state_dict",
     "generate",

@@ -316,6 +316,11 @@ def adam_step(
 def rms_step(p: _Array, g: _Array, v: _Array, lr: float, keep: float, add: float, eps: float) -> None:
     """v = keep v + add g^2; p -= lr g / (sqrt(v) + eps)."""
 
+def adadelta_step(
+    p: _Array, g: _Array, v: _Array, u: _Array, lr: float, keep: float, eps: float, weight_decay: float
+) -> None:
+    """Adadelta (Zeiler 2012): v and u are the means of squares of gradients and of steps."""
+
 # the machine (compiled backend only) ------------------------------------------------------------------
 def available_isas() -> Sequence[str]: ...
 def get_isa() -> str: ...

@@ -63,7 +63,7 @@ def save(model: Module, path: str | os.PathLike[str]) -> None:
     target = Path(os.path.realpath(path))
     if target.exists() and not target.is_file() and not target.is_dir():  # a folder is the system's to refuse
         raise ValueError(f"save: {target} is no regular file, and moving one into its place would destroy it")
-    _write_atomically(target, data)
+    write_atomically(target, data)
 
 
 def _rehearse(data: bytes) -> None:
@@ -228,7 +228,8 @@ def _digest(description: dict[str, Any], weights: Weights) -> str:
     return digest.hexdigest()
 
 
-def _write_atomically(path: Path, data: bytes) -> None:
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write a file that appears whole or not at all. OSError with the path and what became of it."""
     _remove_stale_parts(path.parent)
     part = path.with_name(f".lamina-{secrets.token_hex(8)}.part")
     try:
@@ -239,8 +240,11 @@ def _write_atomically(path: Path, data: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
             part.replace(path)  # while the lock is held: nobody takes the file for a dead writer's
-    except BaseException:
+    except BaseException as error:
         part.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            text = f"{error.strerror}: {len(data):,} bytes could not be saved; a former file is as it was"
+            raise OSError(error.errno, text, str(path)) from error
         raise
     _sync_folder(path.parent)
 

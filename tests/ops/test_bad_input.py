@@ -100,6 +100,10 @@ def _rms(v=None, lr=0.1, keep=0.9, add=0.1, eps=1e-8):
     return lambda: ops.rms_step(f(3), f(3), f(3) if v is None else v, lr, keep, add, eps)
 
 
+def _adadelta(v=None, lr=0.1, keep=0.9, eps=1e-6, decay=0.0):
+    return lambda: ops.adadelta_step(f(3), f(3), f(3) if v is None else v, f(3), lr, keep, eps, decay)
+
+
 def overlapping(op, *starts, size=8):
     """A step on stretches of one piece of memory, which begin at `starts`: p, g and the state."""
     flat = f(64)
@@ -109,6 +113,8 @@ def overlapping(op, *starts, size=8):
         return lambda: ops.sgd_step(arrays[0], arrays[1], v, 0.5, 0.0 if v is None else 0.9, False, 0.0)
     if op == "rms_step":
         return lambda: ops.rms_step(*arrays, 0.1, 0.9, 0.1, 1e-8)
+    if op == "adadelta_step":
+        return lambda: ops.adadelta_step(*arrays, 0.1, 0.9, 1e-6, 0.0)
     return lambda: ops.adam_step(*arrays, 0.1, 0.9, 0.99, 1e-8, 0.0, False, 1)
 
 
@@ -457,6 +463,12 @@ VALUE_ERRORS = {
     "rms_p_g_overlap": (overlapping("rms_step", 7, 0, 16), "rms_step: p and g overlap in memory"),
     "rms_p_v_overlap": (overlapping("rms_step", 0, 8, 1), "rms_step: p and v overlap in memory"),
     "rms_g_v_overlap": (overlapping("rms_step", 16, 0, 7), "rms_step: g and v overlap in memory"),
+    "adadelta_lr": (_adadelta(lr=-1), "adadelta_step: lr must be finite and at least 0, got -1"),
+    "adadelta_keep": (_adadelta(keep=1), "adadelta_step: keep must be at least 0 and less than 1, got 1"),
+    "adadelta_eps": (_adadelta(eps=0), "adadelta_step: eps must be above 0"),
+    "adadelta_decay": (_adadelta(decay=np.inf), "adadelta_step: weight_decay must be finite and at least 0"),
+    "adadelta_v": (_adadelta(v=f(4)), "adadelta_step: v must have shape (3,), that of p, got (4,)"),
+    "adadelta_overlap": (overlapping("adadelta_step", 0, 8, 16, 16), "adadelta_step: v and u overlap"),
     "adam_v": (_adam(v=_read_only(3)), "adam_step: v is updated in place"),
     "sgd_p_g_overlap": (overlapping("sgd_step", 1, 0), "sgd_step: p and g overlap in memory"),
     "sgd_p_is_g": (overlapping("sgd_step", 0, 0), "sgd_step: p and g overlap in memory"),

@@ -149,6 +149,20 @@ def test_rms_step_is_exact_where_numbers_are_round(dtype):
 
 
 @DTYPES
+def test_adadelta_step_is_exact_where_numbers_are_round(dtype):
+    p, g, v, u = (np.array(a, dtype) for a in ([4, 0], [2, 0], [24, 7], [3, 8]))
+    ops.adadelta_step(p, g, v, u, 0.5, 0.5, 1.0, 0.25)
+    # g' = 3: v = 12 + 4.5, over which the root is not round; without a gradient only the means fade
+    np.testing.assert_array_equal(v, [16.5, 3.5])
+    np.testing.assert_array_equal(u[1], 4)
+    assert p[1] == 0
+    p, g, v, u = (np.array([a], dtype) for a in (4, 2, 12, 3))
+    ops.adadelta_step(p, g, v, u, 0.5, 0.5, 1.0, 0.0)  # v = 8, d = 2 sqrt(4) / sqrt(9)
+    np.testing.assert_allclose(u, 1.5 + 0.5 * (4 / 3) ** 2, rtol=4 * np.finfo(dtype).eps)
+    np.testing.assert_allclose(p, 4 - 0.5 * 4 / 3, rtol=4 * np.finfo(dtype).eps)
+
+
+@DTYPES
 def test_optimisers_take_any_shape_and_nothing_at_all(dtype):
     p = np.ones((2, 3), dtype)
     ops.sgd_step(p, np.ones((2, 3), dtype), None, 0.5, 0, False, 0)

@@ -140,7 +140,11 @@ def _rms(p, g, state):
     ops.rms_step(p, g, state[0], 0.01, 0.9, 0.1, 1e-8)
 
 
-@pytest.mark.parametrize("step", [_sgd, _adam, _rms])
+def _adadelta(p, g, state):
+    ops.adadelta_step(p, g, *state, 1.0, 0.9, 1e-6, 0.01)
+
+
+@pytest.mark.parametrize("step", [_sgd, _adam, _rms, _adadelta])
 def test_same_bits_of_optimisers(step, isa):
     def walk():
         rng = np.random.default_rng(0)

@@ -133,3 +133,13 @@ def test_rmsprop_and_adagrad(alpha):
 
     right = _walk_torch(optimizer, _GRADIENTS)
     np.testing.assert_allclose(_walk(step, 1, _GRADIENTS), right, rtol=1e-13, atol=1e-13)
+
+
+@pytest.mark.parametrize("weight_decay", [0.0, 0.1])
+def test_adadelta(weight_decay):
+    def step(p, g, memory, _):
+        ops.adadelta_step(p, g, *memory, 0.7, 0.8, 1e-5, weight_decay)
+
+    options = {"lr": 0.7, "rho": 0.8, "eps": 1e-5, "weight_decay": weight_decay}
+    right = _walk_torch(lambda optim, p: optim.Adadelta(p, **options), _GRADIENTS)
+    np.testing.assert_allclose(_walk(step, 2, _GRADIENTS), right, rtol=1e-13, atol=1e-13)

@@ -27,6 +27,8 @@ SETTINGS = {
     "RMSprop, options": (optim.RMSprop, {"lr": 0.01, "alpha": 0.95, "eps": 1e-4}),
     "Adagrad": (optim.Adagrad, {"lr": 0.01}),
     "Adagrad, options": (optim.Adagrad, {"lr": 0.1, "eps": 1e-2}),
+    "Adadelta": (optim.Adadelta, {"lr": 1.0}),
+    "Adadelta, options": (optim.Adadelta, {"lr": 0.5, "rho": 0.8, "eps": 1e-3, "weight_decay": 0.1}),
 }
 
 
@@ -59,11 +61,12 @@ class Formula:
         weight_decay=None,
         betas=(0.9, 0.999),
         alpha=0.99,
+        rho=0.9,
         eps=None,
     ):
         self.cls, self.lr, self.momentum, self.nesterov = cls, lr, momentum, nesterov
-        self.betas, self.alpha = betas, alpha
-        self.eps = (1e-10 if cls is optim.Adagrad else 1e-8) if eps is None else eps
+        self.betas, self.alpha, self.rho = betas, alpha, rho
+        self.eps = {optim.Adagrad: 1e-10, optim.Adadelta: 1e-6}.get(cls, 1e-8) if eps is None else eps
         self.decay = (0.01 if cls is optim.AdamW else 0.0) if weight_decay is None else weight_decay
         self.v = self.m = 0.0
         self.t = 0
@@ -75,6 +78,11 @@ class Formula:
         if self.cls is optim.SGD:
             self.v = self.momentum * self.v + g
             return p - self.lr * (g + self.momentum * self.v if self.nesterov else self.v)
+        if self.cls is optim.Adadelta:
+            self.v = self.rho * self.v + (1 - self.rho) * g * g
+            d = np.sqrt(self.m + self.eps) / np.sqrt(self.v + self.eps) * g
+            self.m = self.rho * self.m + (1 - self.rho) * d * d
+            return p - self.lr * d
         if self.cls in (optim.RMSprop, optim.Adagrad):
             mean = self.cls is optim.RMSprop
             self.v = self.alpha * self.v + (1 - self.alpha) * g * g if mean else self.v + g * g

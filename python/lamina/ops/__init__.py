@@ -2,7 +2,7 @@
 
 Arrays are float32 or float64, all of a call of one dtype, with any strides and byte order; integers, objects
 and mixed dtypes raise TypeError. Outputs are new memory, and inputs stay as they are (but for the arrays that
-`sgd_step`, `adam_step` and `rms_step` say they write). A context refers to inputs and outputs and does not
+`sgd_step`, `adam_step` and their like say they write). A context refers to inputs and outputs and does not
 copy them: leave them unchanged until the backward pass.
 """
 
@@ -30,7 +30,7 @@ from lamina.ops.losses import (
     softmax_cross_entropy_backward,
 )
 from lamina.ops.memory_blocks import memory_blocks, memory_blocks_backward
-from lamina.ops.optim import adam_step, rms_step, sgd_step
+from lamina.ops.optim import adadelta_step, adam_step, rms_step, sgd_step
 from lamina.ops.pool import (
     avg_pool2d,
     avg_pool2d_backward,
@@ -56,6 +56,7 @@ from lamina.ops.topk import topk, topk_backward
 from lamina.ops.upsample import upsample2d, upsample2d_backward
 
 __all__ = [
+    "adadelta_step",
     "adam_step",
     "avg_pool2d",
     "avg_pool2d_backward",

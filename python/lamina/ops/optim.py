@@ -75,6 +75,25 @@ def rms_step(p: Any, g: Any, v: Any, lr: float, keep: float, add: float, eps: fl
     backend().rms_step(p, g, v, *numbers)
 
 
+def adadelta_step(
+    p: Any, g: Any, v: Any, u: Any, lr: float, keep: float, eps: float, weight_decay: float
+) -> None:
+    """Adadelta (Zeiler 2012): steps as large as recent steps were, over the size of recent gradients.
+
+    g' = g + weight_decay p; v = keep v + (1 - keep) g'^2; d = g' sqrt(u + eps) / sqrt(v + eps);
+    u = keep u + (1 - keep) d^2; p -= lr d. p, v and u change, g does not. Errors as in `sgd_step`; ValueError
+    for eps = 0, with which nothing would ever move.
+    """
+    lr = check.number("adadelta_step", "lr", lr)
+    keep = check.number("adadelta_step", "keep", keep, below=1)
+    eps = check.number("adadelta_step", "eps", eps)
+    weight_decay = check.number("adadelta_step", "weight_decay", weight_decay)
+    if eps == 0:
+        raise ValueError("adadelta_step: eps must be above 0, or nothing would ever move")
+    p, g, v, u = _prepare("adadelta_step", g, p=p, v=v, u=u)
+    backend().adadelta_step(p, g, v, u, lr, keep, eps, weight_decay)
+
+
 def _prepare(op: str, g: Any, **written: Any) -> list[check.Array]:
     """The flat views of p, g and the state, in this order."""
     check.in_place(op, **written)

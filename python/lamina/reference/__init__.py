@@ -27,7 +27,7 @@ from lamina.reference.losses import (
     softmax_cross_entropy_backward,
 )
 from lamina.reference.memory_blocks import memory_blocks, memory_blocks_backward
-from lamina.reference.optim import adam_step, rms_step, sgd_step
+from lamina.reference.optim import adadelta_step, adam_step, rms_step, sgd_step
 from lamina.reference.pool import (
     avg_pool2d,
     avg_pool2d_backward,
@@ -43,6 +43,7 @@ from lamina.reference.topk import topk
 from lamina.reference.upsample import upsample2d, upsample2d_backward
 
 __all__ = [
+    "adadelta_step",
     "adam_step",
     "avg_pool2d",
     "avg_pool2d_backward",

@@ -1,4 +1,4 @@
-"""Steps of SGD, Adam, RMSprop and Adagrad on flat arrays, in place."""
+"""Steps of SGD, Adam, RMSprop, Adagrad and Adadelta on flat arrays, in place."""
 
 import numpy as np
 
@@ -50,3 +50,17 @@ def rms_step(p: Array, g: Array, v: Array, lr: float, keep: float, add: float, e
     v *= keep
     v += add * (g * g)
     p -= lr * g / (np.sqrt(v) + eps)
+
+
+def adadelta_step(
+    p: Array, g: Array, v: Array, u: Array, lr: float, keep: float, eps: float, weight_decay: float
+) -> None:
+    """v, then u: running means of g^2 and of d^2; d = g sqrt(u + eps) / sqrt(v + eps); p -= lr d."""
+    if weight_decay:
+        g = g + weight_decay * p
+    v *= keep
+    v += (1 - keep) * (g * g)
+    step = np.sqrt(u + eps) / np.sqrt(v + eps) * g
+    u *= keep
+    u += (1 - keep) * (step * step)
+    p -= lr * step

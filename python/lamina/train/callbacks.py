@@ -57,11 +57,29 @@ class Callback:
     def on_batch_end(self, run: Run) -> None:
         """After each optimiser step."""
 
+    def on_steps_end(self, run: Run) -> None:
+        """After the last step of each epoch, before validation."""
+
     def on_epoch_end(self, run: Run) -> None:
         """After each whole epoch, with `run.logs`."""
 
     def on_train_end(self, run: Run) -> None:
         """Once, however the run ended: also after Ctrl-C or an error."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """What `fit(resume=...)` has to keep: numbers, texts and arrays, in dicts and lists."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take over what `state_dict` gave; called after `on_train_begin`."""
+
+
+class NotSaved(OSError):
+    """A file could not be written. `history` has the whole epochs until then; a former file is whole."""
+
+    def __init__(self, error: OSError, path: Path, history: History) -> None:
+        super().__init__(error.errno, error.strerror, str(path))
+        self.history = history
 
 
 class EarlyStopping(Callback):
@@ -124,6 +142,20 @@ class EarlyStopping(Callback):
             run.model.load_state_dict(self._weights)
             self._weights = {}
 
+    def state_dict(self) -> dict[str, Any]:
+        """The best epoch, its value and weights, and the epochs waited since."""
+        return {
+            "best": self._best,
+            "best_epoch": self._best_epoch,
+            "waited": self._waited,
+            "weights": self._weights,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take them over."""
+        self._best, self._best_epoch = float(state["best"]), int(state["best_epoch"])
+        self._waited, self._weights = int(state["waited"]), state["weights"]
+
     @property
     def best_epoch(self) -> int:
         """The epoch (from 1) with the best value; 0 before any."""
@@ -172,7 +204,19 @@ class Checkpoint(Callback):
             if not value < self._best:
                 return
             self._best = value
-        io.save(run.model, self._place(run.epoch))
+        place = self._place(run.epoch)
+        try:
+            io.save(run.model, place)
+        except OSError as error:
+            raise NotSaved(error, place, run.history) from error
+
+    def state_dict(self) -> dict[str, Any]:
+        """The best value so far."""
+        return {"best": self._best}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take it over."""
+        self._best = float(state["best"])
 
     def _place(self, epoch: int) -> Path:
         try:
@@ -192,15 +236,18 @@ class CSVLogger(Callback):
         self._file: TextIO | None = None
 
     def on_train_begin(self, run: Run) -> None:
-        """Open the file; a former one is replaced."""
+        """Open the file; a former one is replaced, but for the epochs of a run that goes on."""
+        kept = run.history.epochs + 1 if run.history.epochs and self.path.exists() else 0
+        lines = self.path.read_text(encoding="utf-8").splitlines()[:kept] if kept else []
         self._file = self.path.open("w", newline="", encoding="utf-8")
+        self._file.writelines(f"{line}\r\n" for line in lines)
 
     def on_epoch_end(self, run: Run) -> None:
         """Append a line, after the header in the first epoch."""
         if self._file is None:
             return
         writer = csv.writer(self._file)
-        if run.history.epochs == 1:
+        if self._file.tell() == 0:
             writer.writerow(["epoch", *run.logs, "seconds"])
         writer.writerow([run.epoch, *map(repr, run.logs.values()), f"{run.history.seconds[-1]:.3f}"])
         self._file.flush()
@@ -221,6 +268,7 @@ class LambdaCallback(Callback):
         on_train_begin: Callable[[Run], object] | None = None,
         on_epoch_begin: Callable[[Run], object] | None = None,
         on_batch_end: Callable[[Run], object] | None = None,
+        on_steps_end: Callable[[Run], object] | None = None,
         on_epoch_end: Callable[[Run], object] | None = None,
         on_train_end: Callable[[Run], object] | None = None,
     ) -> None:
@@ -228,6 +276,7 @@ class LambdaCallback(Callback):
             "on_train_begin": on_train_begin,
             "on_epoch_begin": on_epoch_begin,
             "on_batch_end": on_batch_end,
+            "on_steps_end": on_steps_end,
             "on_epoch_end": on_epoch_end,
             "on_train_end": on_train_end,
         }

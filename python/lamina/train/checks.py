@@ -7,12 +7,16 @@ from typing import Any
 
 from lamina.nn import Module
 from lamina.nn._errors import kind
-from lamina.optim import LBFGS, Optimizer
+from lamina.optim import LBFGS, Optimizer, Schedule
+from lamina.optim.schedules import check_schedule
+from lamina.train.averaging import EMA, SWA
 from lamina.train.callbacks import Callback, Checkpoint, CSVLogger, EarlyStopping
 from lamina.train.history import check_monitor
+from lamina.train.loggers import LivePlot, TensorBoard
 
 # What happens there when an epoch ends adds no measures to `run.logs`.
-_ADD_NOTHING = [cls.on_epoch_end for cls in (Callback, Checkpoint, CSVLogger, EarlyStopping)]
+_QUIET = (Callback, Checkpoint, CSVLogger, EarlyStopping, LivePlot, TensorBoard)
+_ADD_NOTHING = [cls.on_epoch_end for cls in _QUIET]
 
 
 def check_model(who: str, model: object) -> None:
@@ -54,6 +58,15 @@ def check_optimizer(optimizer: Any, model: Module, loss: Any) -> None:
         )
 
 
+def check_rate(schedule: Any, optimizer: Any) -> float:
+    """The rate that the schedule multiplies. TypeError unless it is one, and the optimiser has a rate."""
+    check_schedule("fit", "schedule", schedule)
+    rate = getattr(optimizer, "lr", None)
+    if schedule is None or isinstance(rate, (int, float)):
+        return float(rate or 0.0)
+    raise TypeError(f"fit: schedule sets optimizer.lr, which {kind(optimizer)} does not have")
+
+
 def checked_callbacks(callbacks: object) -> list[Callback]:
     """The callbacks as a list; TypeError unless all are instances of `Callback`."""
     if isinstance(callbacks, (Callback, type)) or not isinstance(callbacks, Iterable):
@@ -64,10 +77,17 @@ def checked_callbacks(callbacks: object) -> list[Callback]:
             raise TypeError(
                 f"fit: callbacks[{i}] must be an instance of lamina.train.Callback, got {kind(callback)}"
             )
+        if isinstance(callback, (EMA, SWA)) and any(isinstance(c, EarlyStopping) for c in found[:i]):
+            raise ValueError(
+                f"fit: {kind(callback)} must stand before EarlyStopping in callbacks, or training would end "
+                "with the last averages, not the best"
+            )
     return found
 
 
-def check_watched(callbacks: Sequence[Callback], measures: Sequence[str], *, validated: bool) -> None:
+def check_watched(
+    callbacks: Sequence[Callback], measures: Sequence[str], *, validated: bool, schedule: Schedule | None
+) -> None:
     """Raise ValueError if a callback monitors what no epoch will measure.
 
     `measures` are those of the training data. After a callback that may add its own to `run.logs`, the rest
@@ -81,3 +101,6 @@ def check_watched(callbacks: Sequence[Callback], measures: Sequence[str], *, val
         watched = callback._watched()
         if watched is not None:
             check_monitor(type(callback).__name__, watched, names)
+    watched = None if schedule is None else schedule.watched()
+    if watched is not None:
+        check_monitor(type(schedule).__name__, watched, names)

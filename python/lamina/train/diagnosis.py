@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from lamina.autograd import Tensor, no_grad
 from lamina.nn import Module
+from lamina.nn.summary import watchers
 from lamina.train.history import History
 
 
@@ -36,8 +38,29 @@ def diagnose(model: Module, x: npt.NDArray[Any], y: npt.NDArray[Any], y_pred: np
     if _bad(y_pred):
         span = f" (x runs from {x.min():.3g} to {x.max():.3g})" if x.dtype.kind in "fiu" else ""
         cause = f"data and weights are finite, but the prediction overflows{span}"
-        return f"{cause}; scale x or lower the learning rate"
+        return f"{cause}{_first_bad_layer(model, x)}; scale x or lower the learning rate"
     return "data, weights and prediction are finite, but the loss itself is not; check it and the range of y"
+
+
+def _first_bad_layer(model: Module, x: npt.NDArray[Any]) -> str:
+    """The first layer in the order of the computation whose output is not finite; "" if there is none."""
+    names = {id(module): name for name, module in model.named_modules()}
+    found: list[str] = []
+
+    def watch(module: Module, given: Any, y: Any) -> None:
+        # Modules around others come after those inside, so the first is the innermost.
+        if not found and isinstance(y, Tensor) and _bad(y.data):
+            count = f"{_bad(y.data)} of {y.data.size}"
+            name = names.get(id(module)) or "the model itself"
+            found.append(f", first in layer {name} ({type(module).__name__}): {count} values are not finite")
+
+    watchers.append(watch)
+    try:
+        with no_grad(), np.errstate(all="ignore"):
+            model(x)
+    finally:
+        watchers.remove(watch)
+    return found[0] if found else ""
 
 
 def _bad(values: npt.NDArray[Any]) -> int:

@@ -11,10 +11,11 @@ import numpy.typing as npt
 
 from lamina.autoencoders import Autoencoder
 from lamina.autograd import Tensor, no_grad
+from lamina.data.loader import Loader
 from lamina.nn import Module
 from lamina.train.checks import check_loss, check_model
+from lamina.train.feed import Feed, feed_of
 from lamina.train.metrics import Metric, resolve
-from lamina.train.samples import Samples, check_batch_size
 
 Loss = Callable[[Tensor, Any], Tensor]
 
@@ -25,12 +26,12 @@ class Averages:
     def __init__(self, metrics: dict[str, Metric], *, with_loss: bool = True) -> None:
         self.metrics = metrics
         self._sums = dict.fromkeys((*(["loss"] if with_loss else []), *metrics), 0.0)
-        self._count = 0
+        self.count = 0
 
     def add(self, loss: float | None, y_pred: npt.NDArray[Any], y_true: npt.NDArray[Any]) -> None:
         """Take in one batch."""
         n = len(y_true)
-        self._count += n
+        self.count += n
         if loss is not None:
             self._sums["loss"] += n * loss
         for name, metric in self.metrics.items():
@@ -42,23 +43,24 @@ class Averages:
 
     def means(self) -> dict[str, float]:
         """The means so far."""
-        return {name: value / max(self._count, 1) for name, value in self._sums.items()}
+        return {name: value / max(self.count, 1) for name, value in self._sums.items()}
 
 
 def evaluate(
     model: Module,
-    x: npt.ArrayLike,
+    x: npt.ArrayLike | Loader,
     y: npt.ArrayLike | None = None,
     *,
     loss: Loss | None = None,
     metrics: Sequence[str | Metric] = (),
-    batch_size: int = 256,
+    batch_size: int | None = None,
 ) -> dict[str, float]:
     """Mean loss and metrics over x and y, in evaluation mode and without gradients.
 
     Args:
         model: the module; the modes of all inside are put back afterwards.
-        x, y: samples and targets, first axis N of both (N > 0); y None: x, for an autoencoder.
+        x, y: samples and targets, first axis N of both (N > 0); y None: x, for an autoencoder. Or x a
+            `data.Loader`, which then draws from the same seed at every call.
         loss: as for `fit`, a mean over the batch; left out of the answer if None, but for an `Autoencoder`,
             whose own loss is meant.
         metrics: names ("accuracy", ...) or functions (y_pred, y_true) -> float on arrays.
@@ -71,7 +73,6 @@ def evaluate(
         TypeError: options of the wrong kind, a class where an instance is due, masked arrays.
         ValueError: no samples, lengths that differ, nothing to compute.
     """
-    check_batch_size("evaluate", batch_size)
     check_model("evaluate", model)
     loss = own_loss(model) if loss is None else loss
     if loss is not None:
@@ -79,21 +80,21 @@ def evaluate(
     named = resolve(metrics)
     if loss is None and not named:
         raise ValueError("evaluate: give loss=, metrics= or both")
-    samples = Samples(x, x if y is None else y, who="evaluate")
-    return evaluate_samples(model, samples, loss, named, batch_size)
+    return evaluate_feed("evaluate", model, feed_of("evaluate", x, y, batch_size, 256), loss, named)
 
 
-def evaluate_samples(
-    model: Module, samples: Samples, loss: Loss | None, metrics: dict[str, Metric], batch_size: int
+def evaluate_feed(
+    who: str, model: Module, feed: Feed, loss: Loss | None, metrics: dict[str, Metric]
 ) -> dict[str, float]:
     """As `evaluate`, with everything checked and resolved."""
     averages = Averages(metrics, with_loss=loss is not None)
     with modes_kept(model), no_grad():
         model.eval()
-        for rows in samples.in_order(batch_size):
-            x, y = samples.take(rows)
-            y_pred, value = compared("evaluate", model, loss, x, y)
-            averages.add(None if value is None else scalar("evaluate", value), y_pred.data, y)
+        for x, y, _ in feed.in_order():
+            y_pred, value = compared(who, model, loss, x, y)
+            averages.add(None if value is None else scalar(who, value), y_pred.data, y)
+    if not averages.count:
+        raise ValueError(f"{who}: there were no samples to measure on")
     return averages.means()
 
 

@@ -9,7 +9,7 @@ from typing import Any
 class Progress:
     """Prints nothing if verbose is 0, lines if 2, lines and a bar on a terminal if 1."""
 
-    def __init__(self, epochs: int, samples: int, verbose: int) -> None:
+    def __init__(self, epochs: int, samples: int | None, verbose: int) -> None:
         self.epochs, self.samples = epochs, samples
         self.lines = verbose > 0
         self.bars = verbose == 1 and sys.stderr.isatty()
@@ -34,7 +34,7 @@ class Progress:
         if self._bar is not None and self._bar.update(samples):
             self._bar.set_postfix_str("  ".join(f"{k} {v:.4f}" for k, v in means().items()), refresh=False)
 
-    def end_epoch(self, epoch: int, logs: dict[str, float], seconds: float) -> None:
+    def end_epoch(self, epoch: int, logs: dict[str, float], seconds: float, samples: int) -> None:
         """Replace the bar by a line of the table; the first line brings the header."""
         self.close()
         if not self.lines:
@@ -44,7 +44,7 @@ class Progress:
             names = "  ".join(name.rjust(width) for name, width in self._widths.items())
             print(f"{'epoch':>9}  {names}  {'seconds':>8}  samples/s", flush=True)
         values = "  ".join(_number(logs[name]).rjust(width) for name, width in self._widths.items())
-        rate = self.samples / max(seconds, 1e-9)
+        rate = samples / max(seconds, 1e-9)
         print(f"{f'{epoch}/{self.epochs}':>9}  {values}  {seconds:8.1f}  {rate:9,.0f}", flush=True)
 
     def say(self, text: str) -> None:

@@ -24,6 +24,11 @@ class Samples:
         self.rows = rows
         if self.x.dtype.kind not in "fiub":
             raise TypeError(f"{who}: x must hold numbers, got {type(x).__name__} ({self.x.dtype})")
+        if self.y.dtype.kind in "USO":
+            raise TypeError(
+                f"{who}: y must hold numbers, got {self.y.dtype}; for texts: y, classes = "
+                "lm.data.encode_labels(y)"
+            )
         if self.x.ndim == 0 or self.y.ndim == 0:
             raise ValueError(
                 f"{who}: x and y need an axis of samples, got shapes {self.x.shape} and {self.y.shape}"

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from lamina.train.samples import Samples
+from lamina.data.samples import Samples
 
 X = np.arange(20, dtype=np.float32).reshape(10, 2)
 Y = np.arange(10)

@@ -1,0 +1,258 @@
+"""Runs that go on from a file, also after they were killed; disks that are full."""
+
+import os
+import signal
+import subprocess
+import sys
+import warnings
+
+import numpy as np
+import pytest
+
+import lamina as lm
+from lamina import nn, optim, train
+
+# A run with everything that has a state: two sources of random numbers, momentum, a schedule that watches,
+# averages, early stopping that will strike, and samples to validate with that are drawn at random.
+SCRIPT = """
+import os, signal, sys
+import numpy as np
+import lamina as lm
+from lamina import nn, optim, train
+
+def run(path, kill=None, epochs=9, seed=None, loader=False, **options):
+    lm.manual_seed(np.random.SeedSequence().entropy % 2**31 if seed is None and path.exists() else 5)
+    rng = np.random.default_rng(7)
+    x = rng.normal(size=(60, 4)).astype(np.float32)
+    y = (x[:, 0] + x[:, 1] > 0).astype(np.int64)
+    model = nn.Sequential(
+        nn.Linear(4, 8, rng=0), nn.Dropout(0.3), nn.Tanh(), nn.Dropout(0.1, rng=3), nn.Linear(8, 2, rng=1)
+    )
+    def strike(run):
+        if kill is not None and run.step == kill:
+            os.kill(os.getpid(), signal.SIGKILL)
+    callbacks = [train.EMA(0.8), train.EarlyStopping(patience=3), train.CSVLogger(path.with_suffix(".csv")),
+                 train.LambdaCallback(on_batch_end=strike)]
+    data = (x, y) if not loader else (lm.data.Loader(x, y, batch_size=7, augment=noise),)
+    given = dict(validation=0.25, batch_size=7) if not loader else dict(validation=(x, y))
+    history = lm.fit(
+        model, *data, loss=nn.CrossEntropyLoss(), optimizer=optim.Adam(model.parameters(), 0.05),
+        epochs=epochs, metrics=["accuracy"], callbacks=callbacks, resume=path, seed=seed, verbose=0,
+        schedule=optim.WarmUp(1, optim.Plateau(patience=0, gamma=0.7)), **{**given, **options},
+    )
+    return model, history
+
+def noise(x, y, rng):
+    return x + rng.normal(size=x.shape).astype(np.float32), y
+"""
+exec(SCRIPT)
+
+MAIN = """
+from pathlib import Path
+path, kill, seed, loader = sys.argv[1:]
+run(Path(path), kill=int(kill), seed=None if seed == "None" else int(seed), loader=loader == "True")
+"""
+
+
+def weights(model):
+    return b"".join(array.tobytes() for array in model.state_dict().values())
+
+
+@pytest.mark.parametrize(("seed", "loader"), [(None, False), (3, False), (None, True), (3, True)])
+def test_killed_twice_and_nothing_is_different(tmp_path, seed, loader):
+    whole, history = run(tmp_path / "whole", seed=seed, loader=loader)  # noqa: F821
+    path = tmp_path / "killed"
+    for kill in ("16", "33"):  # some epochs on, in the middle of one
+        arguments = [str(path), kill, str(seed), str(loader)]
+        done = subprocess.run([sys.executable, "-c", SCRIPT + MAIN, *arguments], env=os.environ, check=False)
+        assert done.returncode == -signal.SIGKILL
+        assert path.exists()
+    model, again = run(path, seed=seed, loader=loader)  # noqa: F821
+    assert weights(model) == weights(whole)
+    assert dict(again) == dict(history)
+    assert again.stopped == history.stopped
+    logs = [p.with_suffix(".csv").read_text().splitlines() for p in (path, tmp_path / "whole")]
+    assert [line.rpartition(",")[0] for line in logs[0]] == [line.rpartition(",")[0] for line in logs[1]]
+
+
+def test_a_finished_run_is_not_repeated_but_may_be_prolonged(tmp_path):
+    path = tmp_path / "run"
+    first, history = run(path, epochs=3, seed=1)  # noqa: F821
+    second, again = run(path, epochs=3, seed=1)  # noqa: F821
+    assert weights(first) == weights(second)
+    assert dict(again) == dict(history)
+    longer, more = run(path, epochs=5, seed=1)  # noqa: F821
+    straight, right = run(tmp_path / "straight", epochs=5, seed=1)  # noqa: F821
+    assert more.epochs == 5
+    assert dict(more) == dict(right)
+    assert weights(longer) == weights(straight)
+
+
+def test_it_says_that_it_goes_on(tmp_path, capsys):
+    simple(tmp_path / "run", verbose=2)
+    assert "going on" not in capsys.readouterr().out
+    simple(tmp_path / "run", verbose=2, epochs=3)
+    first, *lines = capsys.readouterr().out.splitlines()
+    assert first == f"going on after epoch 2 of {tmp_path / 'run'}"
+    assert [line.split()[0] for line in lines] == ["epoch", "3/3"]
+
+
+def simple(path, model=None, **options):
+    model = model or nn.Sequential(nn.Linear(4, 2, rng=0))
+    x = np.random.default_rng(0).normal(size=(20, 4)).astype(np.float32)
+    given = {"batch_size": 5, "epochs": 2, "verbose": 0, **options}
+    given.setdefault("optimizer", optim.SGD(model.parameters(), 0.1))
+    return lm.fit(model, x, x[:, :2], loss=nn.MSELoss(), resume=path, seed=0, **given)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"batch_size": 10}, "is of a run with batches 4, now it is 2"),
+        ({"accumulate": 2}, "a run with accumulate 1, now it is 2"),
+        ({"callbacks": [train.EMA()]}, r"a run with callbacks \[\], now it is \['EMA'\]"),
+        ({"schedule": optim.Cosine()}, "a run with schedule 'None', now it is"),
+        ({"metrics": ["mean_squared_error"]}, r"a run with metrics \[\], now it is \['mean_squ"),
+        ({"validation": 0.5}, "a run with samples 20, now it is 10"),
+        (
+            {"model": nn.Sequential(nn.Linear(4, 2, bias=False))},
+            "load_state_dict of Sequential: 0.bias is un",
+        ),
+    ],
+)
+def test_another_run_is_refused(tmp_path, options, message):
+    simple(tmp_path / "run")
+    with pytest.raises(ValueError, match=message):
+        simple(tmp_path / "run", **options)
+
+
+def test_other_files_are_refused(tmp_path):
+    lm.save(nn.Linear(2, 2), tmp_path / "net")
+    with pytest.raises(ValueError, match="net holds no state of a run; name another file"):
+        simple(tmp_path / "net")
+    (tmp_path / "text").write_text("some text")
+    with pytest.raises(ValueError, match=r"text: not a safetensors file, or truncated"):
+        simple(tmp_path / "text")
+    simple(tmp_path / "run")
+    data = bytearray((tmp_path / "run").read_bytes())
+    data[-3] ^= 1
+    (tmp_path / "run").write_bytes(data)
+    with pytest.raises(ValueError, match="damaged: weights or description do not match"):
+        simple(tmp_path / "run")
+
+    class Own:
+        lr = 0.1
+
+        def zero_grad(self): ...
+        def step(self): ...
+
+    with pytest.raises(TypeError, match="resume needs an optimiser with state_dict and load_state_dict, got"):
+        simple(tmp_path / "new", optimizer=Own())
+
+
+def test_an_interrupted_run_goes_on_at_its_last_whole_epoch(tmp_path):
+    former = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+
+        def interrupt(run):
+            if run.step == 6:
+                os.kill(os.getpid(), signal.SIGINT)
+
+        stop = train.LambdaCallback(on_batch_end=interrupt)
+        history = simple(tmp_path / "run", callbacks=[stop], epochs=4)
+        assert (history.stopped, history.epochs) == ("interrupted", 1)
+    finally:
+        signal.signal(signal.SIGINT, former)
+    model, twin = (nn.Sequential(nn.Linear(4, 2, rng=i)) for i in (9, 0))
+    again = simple(tmp_path / "run", model, callbacks=[train.LambdaCallback()], epochs=4)
+    straight = simple(tmp_path / "straight", twin, callbacks=[train.LambdaCallback()], epochs=4)
+    assert (again.stopped, dict(again)) == ("epochs", dict(straight))
+    assert weights(model) == weights(twin)
+
+
+# full disks -------------------------------------------------------------------------------------------
+FULL = """
+import resource, signal, sys
+from pathlib import Path
+import numpy as np
+import lamina as lm
+from lamina import nn, optim, train
+
+folder, way = Path(sys.argv[1]), sys.argv[2]
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+x = np.random.default_rng(0).normal(size=(20, 64)).astype(np.float32)
+model = nn.Sequential(nn.Linear(64, 64, rng=0))
+weights = {}
+
+def fill(run):
+    if run.epoch == 3:  # from now on no file may grow beyond 8 kB: the system cuts the writing off
+        weights.update({k: v.copy() for k, v in run.model.state_dict().items()})
+        resource.setrlimit(resource.RLIMIT_FSIZE, (8192, resource.RLIM_INFINITY))
+
+callbacks = [train.LambdaCallback(on_steps_end=fill)]
+options = {"resume": folder / "file"} if way == "resume" else {}
+if way == "checkpoint":
+    callbacks.append(train.Checkpoint(folder / "file"))
+try:
+    lm.fit(model, x, x, loss=nn.MSELoss(), optimizer=optim.SGD(model.parameters(), 0.1), epochs=5,
+           callbacks=callbacks, seed=0, verbose=0, **options)
+except train.NotSaved as error:
+    assert error.history.epochs == 3
+    for name, value in model.state_dict().items():
+        np.testing.assert_array_equal(value, weights[name])
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("way", ["checkpoint", "resume"])
+def test_a_full_disk_is_named_and_nothing_is_lost(tmp_path, way):
+    done = subprocess.run(
+        [sys.executable, "-c", FULL, str(tmp_path), way], capture_output=True, text=True, check=True
+    )
+    assert "bytes could not be saved; a former file is as it was" in done.stdout, done.stdout
+    assert str(tmp_path / "file") in done.stdout
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+    if way == "checkpoint":
+        assert isinstance(lm.load(tmp_path / "file"), nn.Sequential)
+        return
+    # The file is of two epochs; from there the run goes on to what it would have been.
+    x = np.random.default_rng(0).normal(size=(20, 64)).astype(np.float32)
+    found = []
+    for path in (tmp_path / "file", tmp_path / "fresh"):
+        model = nn.Sequential(nn.Linear(64, 64, rng=0))
+        sgd = optim.SGD(model.parameters(), 0.1)
+        options = {"epochs": 5, "callbacks": [train.LambdaCallback()], "resume": path, "seed": 0}
+        lm.fit(model, x, x, loss=nn.MSELoss(), optimizer=sgd, verbose=0, **options)
+        found.append(weights(model))
+    assert found[0] == found[1]
+
+
+def test_a_state_that_cannot_be_kept_is_named(tmp_path):
+    class Odd(train.Callback):
+        def state_dict(self):
+            return {"thing": object()}
+
+    with pytest.raises(TypeError, match="fit: resume cannot keep <object object"):
+        simple(tmp_path / "run", callbacks=[Odd()])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_numbers_that_are_not_finite_come_back(tmp_path):
+    class Odd(train.Callback):
+        def state_dict(self):
+            return {
+                "a": [float("inf"), float("-inf"), float("nan"), np.float32(0.1)],
+                3: (True, None, "x", 1),
+            }
+
+        def load_state_dict(self, state):
+            assert repr(state["a"][:3]) == "[inf, -inf, nan]"
+            assert state["a"][3] == float(np.float32(0.1))
+            assert state[3] == [True, None, "x", 1]
+            loaded.append(self)
+
+    loaded = []
+    with warnings.catch_warnings():
+        simple(tmp_path / "run", callbacks=[Odd()])
+        simple(tmp_path / "run", callbacks=[Odd()], epochs=3)
+    assert len(loaded) == 1
