@@ -119,7 +119,8 @@ def _batch_norm(t, eps=1e-5, relu=False):
 
 
 def _group_norm(t, groups, eps=1e-5):
-    y = functional.group_norm(_channels_first(t["x"]), groups, t.get("gamma"), t.get("beta"), eps)
+    gamma = t.get("gamma", torch.ones(t["x"].shape[-1], dtype=torch.float64))  # it takes no beta alone
+    y = functional.group_norm(_channels_first(t["x"]), groups, gamma, t.get("beta"), eps)
     return (y.movedim(1, -1),)
 
 
