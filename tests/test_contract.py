@@ -61,7 +61,7 @@ compiled = pytest.mark.skipif(
 
 
 def test_the_stub_has_kernels():
-    assert len(KERNELS) == 47
+    assert len(KERNELS) == 59
     assert "set_num_threads" in MACHINE
 
 
@@ -109,6 +109,13 @@ CALLS = {
     "conv2d": [_f(2, 5, 6, 3), _f(4, 3, 3, 3), _f(4), *_PLACE],
     "conv2d_backward_input": [_f(2, 5, 6, 4), _f(4, 3, 3, 3), (5, 6), *_PLACE],
     "conv2d_backward_weight": [_f(2, 5, 6, 4), _f(2, 5, 6, 3), (3, 3), *_PLACE],
+    "locally_connected2d": [_f(2, 5, 6, 3), _f(3, 4, 2, 3, 3, 3), _f(3, 4, 2), (1, 1), (0, 0, 0, 0)],
+    "locally_connected2d_backward_input": [
+        *(_f(2, 3, 4, 2), _f(3, 4, 2, 3, 3, 3), (5, 6), (1, 1), (0, 0, 0, 0)),
+    ],
+    "locally_connected2d_backward_weight": [
+        *(_f(2, 3, 4, 2), _f(2, 5, 6, 3), (3, 3), (1, 1), (0, 0, 0, 0)),
+    ],
     "max_pool2d": [_f(2, 4, 6, 3), *_POOL, (2, 3)],
     "max_pool2d_backward": [_f(2, 2, 3, 3), np.ones((2, 2, 3, 3), np.uint8), (4, 6), *_POOL],
     "avg_pool2d": [_f(2, 4, 6, 3), *_POOL, (2, 3), True],
@@ -150,6 +157,15 @@ CALLS = {
     "sparse_outer": [_UNITS, _f(3, 2), _f(3, 4), 2 * _f(3, 2), -_f(3, 4), 6],
     "upsample2d": [_f(2, 3, 4, 5), (2, 3), True],
     "upsample2d_backward": [_f(2, 6, 12, 5), (2, 3), True],
+    "column_moments": [_f(6, 4)],
+    "batch_norm": [_f(6, 4), *_f(3, 4), True],
+    "batch_norm_backward": [_f(6, 4), 2 * _f(6, 4), *_f(4, 4), True, False],
+    "group_norm": [_f(3, 5, 6), *_f(2, 6), 2, 1e-5],
+    "group_norm_backward": [_f(3, 5, 6), 2 * _f(3, 5, 6), _f(6), _f(3, 2), np.abs(_f(3, 2))],
+    "local_response": [_f(3, 7), 5, 0.1, 0.75, 2.0],
+    "local_response_backward": [_f(3, 7), 2 * _f(3, 7), 2 + np.abs(_f(3, 7)), 5, 0.1, 0.75],
+    "curve": ["gelu", _f(7), 0.0],
+    "curve_backward": ["elu", _f(7), 2 * _f(7), 0.5],
     "relu": [_f(7)],
     "relu_backward": [_f(7), _f(7)],
     "sigmoid": [_f(7)],
@@ -219,7 +235,12 @@ _WRONG = {
 
 
 _OPTIONAL = {("gemm", 2), ("conv2d", 2), ("sequence", 9), ("sequence_backward", 11)}
-_OPTIONAL |= {("memory_blocks", 9), ("memory_blocks_backward", 11), ("sparse_linear", 3)}
+_OPTIONAL |= {
+    ("memory_blocks", 9),
+    ("memory_blocks_backward", 11),
+    ("sparse_linear", 3),
+    ("locally_connected2d", 2),
+}
 
 
 @compiled
@@ -268,7 +289,7 @@ def test_core_never_crashes_on_a_wrong_shape(name, index):
         with contextlib.suppress(TypeError, ValueError):
             getattr(config.backend(), name)(*_replaced(name, index, value))
     wrong_rank = np.zeros((1, 1, 1, 1, 1), array.dtype)
-    if name not in ("relu", "sigmoid", "tanh"):  # those take any shape
+    if name not in ("relu", "sigmoid", "tanh", "curve"):  # those take any shape
         with pytest.raises((TypeError, ValueError)):
             getattr(config.backend(), name)(*_replaced(name, index, wrong_rank))
 

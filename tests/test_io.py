@@ -52,6 +52,40 @@ def test_round_trip(path, make):
     np.testing.assert_array_equal(model.predict(x), loaded.predict(x))
 
 
+def convnets():
+    """Layers of convolutional networks, with arguments other than their defaults."""
+    sides = ((0, 1), (1, 2))
+    layers = [
+        nn.AdaptiveAvgPool2d((2, 3)),
+        nn.AdaptiveMaxPool2d(2),
+        nn.AvgPool1d(3, 2, padding=(1, 0), ceil_mode=True, count_include_pad=False),
+        nn.BatchNorm1d(3, eps=0.1, momentum=0.2, affine=False),
+        nn.BatchNorm2d(3, eps=0.1, relu=True),
+        nn.Conv1d(4, 6, 3, stride=2, padding=(2, 1), dilation=2, groups=2, bias=False),
+        nn.Dropout2d(0.25),
+        nn.ELU(alpha=0.5),
+        nn.GELU(approximate="tanh"),
+        nn.GlobalAvgPool2d(),
+        nn.GlobalMaxPool2d(),
+        nn.GroupNorm(2, 4, eps=0.1, affine=False),
+        nn.L2Pool2d(3, 2, padding=sides),
+        nn.LayerNorm(4, eps=0.1, affine=False),
+        nn.LeakyReLU(slope=0.2),
+        nn.LocalResponseNorm(3, alpha=0.1, beta=0.5, k=1.0),
+        nn.LocallyConnected1d(2, 3, 2, input_size=5, stride=2, padding=(1, 0), bias=False),
+        nn.LocallyConnected2d(2, 3, (2, 1), input_size=(5, 4), stride=2, padding=sides),
+        nn.MaxPool1d(3, 2, padding="same"),
+        nn.Maxout(3),
+        nn.Parallel(nn.Linear(2, 3), nn.ReLU(), merge="sum"),
+        nn.ReflectPad2d(sides),
+        nn.Residual(nn.Linear(2, 3), shortcut=nn.Linear(2, 3, bias=False)),
+        nn.SiLU(),
+        nn.Softplus(),
+        nn.ZeroPad2d((1, 2)),
+    ]
+    return {type(layer): layer for layer in layers}
+
+
 def test_every_layer_keeps_its_arguments(path):
     layers = {
         nn.AvgPool2d: nn.AvgPool2d(
@@ -106,8 +140,9 @@ def test_every_layer_keeps_its_arguments(path):
         nn.Tanh: nn.Tanh(),
         nn.TimeDistributed: nn.TimeDistributed(nn.Sequential(nn.Linear(2, 3))),
         nn.Upsample: nn.Upsample((2, 3), mode="bilinear"),
+        **convnets(),
     }
-    exported = {getattr(nn, name) for name in nn.__all__} - {nn.Module, nn.Parameter}
+    exported = {getattr(nn, name) for name in nn.__all__ if name != "fuse"} - {nn.Module, nn.Parameter}
     assert set(layers) == exported  # a new layer must be tried here
     for layer in layers.values():
         lm.save(layer, path)

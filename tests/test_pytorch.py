@@ -56,6 +56,37 @@ def test_embedding_and_linear():
     _same(ours, theirs, RNG.integers(0, 7, (3, 5)))
 
 
+def test_normalisations_with_their_running_statistics():
+    torch = pytest.importorskip("torch")
+    theirs = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 4, 3), torch.nn.BatchNorm2d(4), torch.nn.GELU(), torch.nn.GroupNorm(2, 4)
+    )
+    theirs(torch.tensor(RNG.standard_normal((5, 3, 6, 6)), dtype=torch.float32))
+    ours = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.GELU(), nn.GroupNorm(2, 4)).eval()
+    lm.from_torch_state_dict(ours.astype(np.float64), theirs.double().eval().state_dict())
+    x = RNG.standard_normal((2, 3, 6, 6))
+    right = theirs(torch.tensor(x)).permute(0, 2, 3, 1).detach().numpy()
+    np.testing.assert_allclose(ours(x.transpose(0, 2, 3, 1)).data, right, atol=1e-10)
+
+
+def test_sequences_of_filters():
+    torch = pytest.importorskip("torch").nn
+    theirs, ours = torch.Conv1d(4, 6, 3, groups=2).double(), nn.Conv1d(4, 6, 3, groups=2).astype(np.float64)
+    lm.from_torch_state_dict(ours, theirs.state_dict())
+    x = RNG.standard_normal((2, 5, 4))
+    right = theirs(pytest.importorskip("torch").tensor(x).permute(0, 2, 1)).permute(0, 2, 1).detach().numpy()
+    np.testing.assert_allclose(ours(x).data, right, atol=1e-10)
+
+
+def test_running_statistics_by_hand():
+    state = {name: np.full(2, i + 1.0) for i, name in enumerate(["weight", "bias", "running_mean"])}
+    state |= {"running_var": np.full(2, 4.0), "num_batches_tracked": np.array(7)}
+    layer = nn.BatchNorm1d(2)
+    lm.from_torch_state_dict(layer, state)
+    np.testing.assert_array_equal(layer.running_var, 4)
+    np.testing.assert_allclose(layer.eval()(np.full((1, 2), 5.0)).data, 2 + (5 - 3) / 2, rtol=1e-5)
+
+
 def test_images_are_flattened_in_another_order():
     torch = pytest.importorskip("torch").nn
     layers = [torch.Conv2d(3, 6, (3, 2), groups=3), torch.ReLU(), torch.MaxPool2d(2), torch.Flatten()]

@@ -101,6 +101,45 @@ void bind_rows(py::module_& m, const char* op, const char* backward, Pick pick) 
     }                                                                                              \
   } const pick_##name
 
+Curve curve_named(const char* op, const std::string& name) {
+  const char* const names[] = {"leaky_relu", "elu", "softplus", "silu", "gelu", "gelu_tanh"};
+  for (int i = 0; i < 6; ++i)
+    if (name == names[i]) return static_cast<Curve>(i);
+  fail_value(std::string(op) + ": unknown kind '" + name + "'");
+}
+
+py::array curve(const std::string& kind, const py::array& x, double a) {
+  const char* op = "curve";
+  const Curve named = curve_named(op, kind);
+  return by_dtype(op, "x", x, [&](auto type) -> py::array {
+    using T = typename decltype(type)::type;
+    const Shape shape = shape_of(x);
+    const T* xs = input<T>(op, "x", x, shape);
+    py::array y = allocate<T>(shape);
+    T* out = data<T>(y);
+    const Index n = size_of(shape);
+    py::gil_scoped_release release;
+    kernels<T>().curve(named, n, xs, static_cast<T>(a), out);
+    return y;
+  });
+}
+
+py::array curve_backward(const std::string& kind, const py::array& dy, const py::array& x, double a) {
+  const char* op = "curve_backward";
+  const Curve named = curve_named(op, kind);
+  return by_dtype(op, "dy", dy, [&](auto type) -> py::array {
+    using T = typename decltype(type)::type;
+    const Shape shape = shape_of(dy);
+    const T *dys = input<T>(op, "dy", dy, shape), *xs = input<T>(op, "x", x, shape);
+    py::array dx = allocate<T>(shape);
+    T* out = data<T>(dx);
+    const Index n = size_of(shape);
+    py::gil_scoped_release release;
+    kernels<T>().curve_backward(named, n, dys, xs, static_cast<T>(a), out);
+    return dx;
+  });
+}
+
 LAMINA_MAP(relu);
 LAMINA_MAP(sigmoid);
 LAMINA_MAP(tanh);
@@ -113,6 +152,8 @@ void bind_activations(py::module_& m) {
   bind_map(m, "relu", "relu_backward", pick_relu);
   bind_map(m, "sigmoid", "sigmoid_backward", pick_sigmoid);
   bind_map(m, "tanh", "tanh_backward", pick_tanh);
+  m.def("curve", &curve, py::arg("kind"), py::arg("x"), py::arg("a"));
+  m.def("curve_backward", &curve_backward, py::arg("kind"), py::arg("dy"), py::arg("x"), py::arg("a"));
   bind_rows(m, "softmax", "softmax_backward", pick_softmax);
   bind_rows(m, "log_softmax", "log_softmax_backward", pick_log_softmax);
 }

@@ -85,6 +85,7 @@ SequenceShape sequence_shape(const char* op, const py::array& x, Index D, const 
 
 void bind_gemm(py::module_& m);
 void bind_conv(py::module_& m);
+void bind_locally_connected(py::module_& m);
 void bind_pool(py::module_& m);
 void bind_recurrent(py::module_& m);
 void bind_sequence(py::module_& m);
@@ -93,6 +94,7 @@ void bind_embedding(py::module_& m);
 void bind_memory_blocks(py::module_& m);
 void bind_sparse_code(py::module_& m);
 void bind_upsample(py::module_& m);
+void bind_norm(py::module_& m);
 void bind_activations(py::module_& m);
 void bind_losses(py::module_& m);
 void bind_topk(py::module_& m);

@@ -5,6 +5,7 @@ PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
   m.doc() = "lamina's compiled kernels; see _core.pyi for the contract.";
   bind_gemm(m);
   bind_conv(m);
+  bind_locally_connected(m);
   bind_pool(m);
   bind_recurrent(m);
   bind_sequence(m);
@@ -13,6 +14,7 @@ PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
   bind_memory_blocks(m);
   bind_sparse_code(m);
   bind_upsample(m);
+  bind_norm(m);
   bind_activations(m);
   bind_losses(m);
   bind_topk(m);

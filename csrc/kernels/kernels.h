@@ -14,6 +14,11 @@ struct UpsampleShape {
   bool bilinear;  // else the nearest pixel
 };
 
+// N samples of P pixels and C channels, in G groups.
+struct GroupNormShape {
+  Index N, P, C, G;
+};
+
 struct CellShape {
   Index N, D, H;
 };
@@ -84,6 +89,9 @@ struct BlockGradient {
   T *dx, *du0, *dc0, *dw_ih, *dw_hh, *db, *dpeepholes;
 };
 
+// Activations whose way back needs x.
+enum class Curve { leaky_relu, elu, softplus, silu, gelu, gelu_tanh };
+
 template <class T>
 struct Kernels {
   using Matrix = MatrixView<T>;
@@ -93,6 +101,10 @@ struct Kernels {
   void (*conv2d)(const Conv2dShape&, Algorithm, const T* x, const T* w, const T* b, T* y);
   void (*conv2d_backward_input)(const Conv2dShape&, Algorithm, const T* dy, const T* w, T* dx);
   void (*conv2d_backward_weight)(const Conv2dShape&, Algorithm, const T* dy, const T* x, T* dw, T* db);
+
+  void (*locally_connected2d)(const Conv2dShape&, const T* x, const T* w, const T* b, T* y);
+  void (*locally_connected2d_backward_input)(const Conv2dShape&, const T* dy, const T* w, T* dx);
+  void (*locally_connected2d_backward_weight)(const Conv2dShape&, const T* dy, const T* x, T* dw);
 
   void (*max_pool2d_u8)(const Pool2dShape&, const T* x, T* y, std::uint8_t* argmax);
   void (*max_pool2d_i32)(const Pool2dShape&, const T* x, T* y, std::int32_t* argmax);
@@ -131,12 +143,27 @@ struct Kernels {
   void (*upsample2d)(const UpsampleShape&, const T* x, T* y);
   void (*upsample2d_backward)(const UpsampleShape&, const T* dy, T* dx);
 
+  void (*column_moments)(Index M, Index C, const T* x, T* mean, T* var);
+  void (*batch_norm)(Index M, Index C, const T* x, const T* mean, const T* scale, const T* shift, bool relu, T* y);
+  void (*batch_norm_backward)(Index M, Index C, const T* dy, const T* x, const T* mean, const T* inv, const T* scale,
+                              const T* shift, bool relu, bool frozen, T* dx, T* dgamma, T* dbeta);
+  void (*group_norm)(const GroupNormShape&, const T* x, const T* gamma, const T* beta, double eps, T* y, T* mean,
+                     T* inv);
+  void (*group_norm_backward)(const GroupNormShape&, const T* dy, const T* x, const T* gamma, const T* mean,
+                              const T* inv, T* dx, T* dgamma, T* dbeta);
+  void (*local_response)(Index M, Index C, const T* x, Index size, T alpha, T beta, T k, T* y, T* d);
+  void (*local_response_backward)(Index M, Index C, const T* dy, const T* x, const T* d, Index size, T alpha, T beta,
+                                  T* dx);
+
   void (*relu)(Index n, const T* x, T* y);
   void (*relu_backward)(Index n, const T* dy, const T* y, T* dx);
   void (*sigmoid)(Index n, const T* x, T* y);
   void (*sigmoid_backward)(Index n, const T* dy, const T* y, T* dx);
   void (*tanh)(Index n, const T* x, T* y);
   void (*tanh_backward)(Index n, const T* dy, const T* y, T* dx);
+
+  void (*curve)(Curve, Index n, const T* x, T a, T* y);
+  void (*curve_backward)(Curve, Index n, const T* dy, const T* x, T a, T* dx);
 
   void (*softmax)(Index M, Index N, const T* x, T* y);
   void (*softmax_backward)(Index M, Index N, const T* dy, const T* y, T* dx);

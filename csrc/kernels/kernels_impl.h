@@ -4,10 +4,15 @@
 #pragma once
 #include "kernels/kernels.h"
 //
+#include "kernels/batch_norm.h"
 #include "kernels/conv2d.h"
+#include "kernels/curves.h"
 #include "kernels/elementwise.h"
 #include "kernels/embedding.h"
 #include "kernels/gemm.h"
+#include "kernels/group_norm.h"
+#include "kernels/local_response.h"
+#include "kernels/locally_connected.h"
 #include "kernels/memory_blocks.h"
 #include "kernels/mse.h"
 #include "kernels/optim.h"
@@ -31,6 +36,9 @@ constexpr Kernels<T> make_kernels() {
       .conv2d = &lamina::conv2d<T>,
       .conv2d_backward_input = &lamina::conv2d_backward_input<T>,
       .conv2d_backward_weight = &lamina::conv2d_backward_weight<T>,
+      .locally_connected2d = &lamina::locally_connected2d<T>,
+      .locally_connected2d_backward_input = &lamina::locally_connected2d_backward_input<T>,
+      .locally_connected2d_backward_weight = &lamina::locally_connected2d_backward_weight<T>,
       .max_pool2d_u8 = &max_pool2d<T, std::uint8_t>,
       .max_pool2d_i32 = &max_pool2d<T, std::int32_t>,
       .max_pool2d_backward_u8 = &max_pool2d_backward<T, std::uint8_t>,
@@ -56,12 +64,21 @@ constexpr Kernels<T> make_kernels() {
       .sparse_outer = &lamina::sparse_outer<T>,
       .upsample2d = &lamina::upsample2d<T>,
       .upsample2d_backward = &lamina::upsample2d_backward<T>,
+      .column_moments = &lamina::column_moments<T>,
+      .batch_norm = &lamina::batch_norm<T>,
+      .batch_norm_backward = &lamina::batch_norm_backward<T>,
+      .group_norm = &lamina::group_norm<T>,
+      .group_norm_backward = &lamina::group_norm_backward<T>,
+      .local_response = &lamina::local_response<T>,
+      .local_response_backward = &lamina::local_response_backward<T>,
       .relu = &lamina::relu<T>,
       .relu_backward = &lamina::relu_backward<T>,
       .sigmoid = &lamina::sigmoid<T>,
       .sigmoid_backward = &lamina::sigmoid_backward<T>,
       .tanh = &lamina::tanh<T>,
       .tanh_backward = &lamina::tanh_backward<T>,
+      .curve = &lamina::curve<T>,
+      .curve_backward = &lamina::curve_backward<T>,
       .softmax = &lamina::softmax<T>,
       .softmax_backward = &lamina::softmax_backward<T>,
       .log_softmax = &lamina::log_softmax<T>,

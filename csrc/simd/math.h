@@ -27,17 +27,17 @@ struct ExpConstants<double> {
   static constexpr int mantissa = 52, bias = 1023;
 };
 
-// exp(r) for |r| <= ln(2) / 2.
-LAMINA_INLINE Vec<float> exp_reduced(Vec<float> r) {
+// exp(r) - 1 for |r| <= ln(2) / 2.
+LAMINA_INLINE Vec<float> exp_reduced_minus_1(Vec<float> r) {
   Vec<float> p = splat(1.9875691500e-4f);
   p = p * r + splat(1.3981999507e-3f);
   p = p * r + splat(8.3334519073e-3f);
   p = p * r + splat(4.1665795894e-2f);
   p = p * r + splat(1.6666665459e-1f);
   p = p * r + splat(5.0000001201e-1f);
-  return p * (r * r) + r + splat(1.0f);
+  return p * (r * r) + r;
 }
-LAMINA_INLINE Vec<double> exp_reduced(Vec<double> r) {
+LAMINA_INLINE Vec<double> exp_reduced_minus_1(Vec<double> r) {
   const Vec<double> z = r * r;
   Vec<double> p = splat(1.26177193074810590878e-4);
   p = p * z + splat(3.02994407707441961300e-2);
@@ -46,8 +46,10 @@ LAMINA_INLINE Vec<double> exp_reduced(Vec<double> r) {
   q = q * z + splat(2.52448340349684104192e-3);
   q = q * z + splat(2.27265548208155028766e-1);
   q = q * z + splat(2.00000000000000000009e0);
-  return splat(1.0) + splat(2.0) * (p / (q - p));
+  return splat(2.0) * (p / (q - p));
 }
+LAMINA_INLINE Vec<float> exp_reduced(Vec<float> r) { return exp_reduced_minus_1(r) + splat(1.0f); }
+LAMINA_INLINE Vec<double> exp_reduced(Vec<double> r) { return exp_reduced_minus_1(r) + splat(1.0); }
 
 // x = n ln(2) + r: r, and n as an integer.
 template <class T>
@@ -84,6 +86,55 @@ template <class T>
 LAMINA_INLINE Vec<T> vexp_normal(Vec<T> x) {
   const Reduced<T> by = reduce<T>(x);
   return exp_reduced(by.r) * power_of_two<T>(by.n);
+}
+
+// exp(x) - 1 for x <= 0, without its cancellation near 0.
+template <class T>
+LAMINA_INLINE Vec<T> vexpm1_negative(Vec<T> x) {
+  const Vec<T> near = splat(T(-0.34)), small = exp_reduced_minus_1(x < near ? near : x);
+  return x < near ? vexp<T>(x) - splat(T(1)) : small;
+}
+
+// log(1 + z) for sqrt(1/2) <= 1 + z < sqrt(2), without its first terms z - z^2 / 2.
+LAMINA_INLINE Vec<float> log_reduced(Vec<float> z) {
+  Vec<float> p = splat(7.0376836292e-2f);
+  p = p * z + splat(-1.1514610310e-1f);
+  p = p * z + splat(1.1676998740e-1f);
+  p = p * z + splat(-1.2420140846e-1f);
+  p = p * z + splat(1.4249322787e-1f);
+  p = p * z + splat(-1.6668057665e-1f);
+  p = p * z + splat(2.0000714765e-1f);
+  p = p * z + splat(-2.4999993993e-1f);
+  p = p * z + splat(3.3333331174e-1f);
+  return p * z * (z * z);
+}
+LAMINA_INLINE Vec<double> log_reduced(Vec<double> z) {
+  Vec<double> p = splat(1.01875663804580931796e-4);
+  p = p * z + splat(4.97494994976747001425e-1);
+  p = p * z + splat(4.70579119878881725854e0);
+  p = p * z + splat(1.44989225341610930846e1);
+  p = p * z + splat(1.79368678507819816313e1);
+  p = p * z + splat(7.70838733755885391666e0);
+  Vec<double> q = z + splat(1.12873587189167450590e1);
+  q = q * z + splat(4.52279145837532221105e1);
+  q = q * z + splat(8.29875266912776603211e1);
+  q = q * z + splat(7.11544750618563894466e1);
+  q = q * z + splat(2.31251620126765340583e1);
+  return z * (z * z * p / q);
+}
+
+// The natural logarithm of normal numbers above 0; infinity and NaN stay.
+template <class T>
+LAMINA_INLINE Vec<T> vlog(Vec<T> x) {
+  using K = ExpConstants<T>;
+  typedef IntVec<T> Bits;
+  const Bits bits = reinterpret_cast<Bits>(x), root = reinterpret_cast<Bits>(splat(T(0.70710678118654752)));
+  const Bits exponent = (bits - root) >> K::mantissa;  // so that the rest lies about 1
+  const Vec<T> z = reinterpret_cast<Vec<T>>(bits - (exponent << K::mantissa)) - splat(T(1));
+  const Vec<T> e = __builtin_convertvector(exponent, Vec<T>);
+  const Vec<T> tail = log_reduced(z) + e * splat(K::ln2_low) - splat(T(0.5)) * z * z;
+  const Vec<T> y = z + tail + e * splat(K::ln2_high);
+  return x < splat(static_cast<T>(__builtin_inf())) ? y : x;
 }
 
 // The sign bit of each lane, and x without it. By bits, so that -0 is told from 0.

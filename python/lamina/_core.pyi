@@ -60,6 +60,20 @@ def conv2d_backward_weight(
 ) -> tuple[_Array, _Array]:
     """-> dw (O,KH,KW,C/groups), db (O,)."""
 
+# unshared weights: w (OH,OW,O,KH,KW,C) -----------------------------------------------------------------
+def locally_connected2d(x: _Array, w: _Array, b: _Array | None, stride: _Pair, padding: _Sides) -> _Array:
+    """x (N,H,W,C), b (OH,OW,O) -> y (N,OH,OW,O)."""
+
+def locally_connected2d_backward_input(
+    dy: _Array, w: _Array, input_size: _Pair, stride: _Pair, padding: _Sides
+) -> _Array:
+    """dy (N,OH,OW,O), input_size (H,W) -> dx (N,H,W,C)."""
+
+def locally_connected2d_backward_weight(
+    dy: _Array, x: _Array, kernel_size: _Pair, stride: _Pair, padding: _Sides
+) -> _Array:
+    """dy (N,OH,OW,O), x (N,H,W,C) -> dw."""
+
 # pool -------------------------------------------------------------------------------------------------
 def max_pool2d(
     x: _Array, kernel_size: _Pair, stride: _Pair, padding: _Sides, output_size: _Pair
@@ -233,6 +247,10 @@ def sigmoid(x: _Array) -> _Array: ...
 def sigmoid_backward(dy: _Array, y: _Array) -> _Array: ...
 def tanh(x: _Array) -> _Array: ...
 def tanh_backward(dy: _Array, y: _Array) -> _Array: ...
+def curve(kind: str, x: _Array, a: float) -> _Array:
+    """kind: "leaky_relu" | "elu" (with a) | "softplus" | "silu" | "gelu" | "gelu_tanh"."""
+
+def curve_backward(kind: str, dy: _Array, x: _Array, a: float) -> _Array: ...
 def softmax(x: _Array) -> _Array:
     """Over the rows of x (M,N)."""
 
@@ -241,6 +259,35 @@ def log_softmax(x: _Array) -> _Array:
     """Over the rows of x (M,N)."""
 
 def log_softmax_backward(dy: _Array, y: _Array) -> _Array: ...
+
+# normalisation ----------------------------------------------------------------------------------------
+def column_moments(x: _Array) -> tuple[_Array, _Array]:
+    """Means and biased variances of the columns of x (M,C), M > 0."""
+
+def batch_norm(x: _Array, mean: _Array, scale: _Array, shift: _Array, relu: bool) -> _Array:
+    """x (M,C) -> (x - mean) scale + shift, by columns; then relu, if asked for."""
+
+def batch_norm_backward(
+    dy: _Array, x: _Array, mean: _Array, inv: _Array, scale: _Array, shift: _Array, relu: bool, frozen: bool
+) -> tuple[_Array, _Array, _Array]:
+    """scale = gamma inv; frozen: mean and inv are constants -> dx (M,C), dgamma (C,), dbeta (C,)."""
+
+def group_norm(
+    x: _Array, gamma: _Array, beta: _Array, groups: int, eps: float
+) -> tuple[_Array, _Array, _Array]:
+    """x (N,P,C), gamma, beta (C,) -> y, mean and 1/sqrt(var + eps) (N, groups)."""
+
+def group_norm_backward(
+    dy: _Array, x: _Array, gamma: _Array, mean: _Array, inv: _Array
+) -> tuple[_Array, _Array, _Array]:
+    """-> dx (N,P,C), dgamma (C,), dbeta (C,)."""
+
+def local_response(x: _Array, size: int, alpha: float, beta: float, k: float) -> tuple[_Array, _Array]:
+    """x (M,C) -> y = x d^-beta, and d = k + alpha (the squares of `size` channels around each, size odd)."""
+
+def local_response_backward(
+    dy: _Array, x: _Array, d: _Array, size: int, alpha: float, beta: float
+) -> _Array: ...
 
 # losses -----------------------------------------------------------------------------------------------
 def softmax_cross_entropy(x: _Array, labels: npt.NDArray[np.int64]) -> tuple[_Array, _Array]:

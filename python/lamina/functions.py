@@ -11,12 +11,15 @@ import numpy.typing as npt
 
 from lamina import _pairs as pairs
 from lamina import ops
-from lamina.autograd import Tensor, binary, operands, record, unary
+from lamina.autograd import Tensor, apply, binary, operands, record, unary
 from lamina.ops._check import refuse_mask
 
 __all__ = [
     "concatenate",
+    "elu",
     "exp",
+    "gelu",
+    "leaky_relu",
     "log",
     "log_softmax",
     "maximum",
@@ -24,7 +27,9 @@ __all__ = [
     "power",
     "relu",
     "sigmoid",
+    "silu",
     "softmax",
+    "softplus",
     "sqrt",
     "stack",
     "tanh",
@@ -64,6 +69,31 @@ def sigmoid(x: Any) -> Tensor:
 def tanh(x: Any) -> Tensor:
     """The hyperbolic tangent."""
     return unary(ops.tanh, ops.tanh_backward, _tensor(x))
+
+
+def leaky_relu(x: Any, *, slope: float = 0.01) -> Tensor:
+    """x where x > 0, else slope x; the gradient at 0 is slope."""
+    return apply(ops.leaky_relu, ops.leaky_relu_backward, _tensor(x), slope=slope)
+
+
+def elu(x: Any, *, alpha: float = 1.0) -> Tensor:
+    """x where x > 0, else alpha (exp(x) - 1)."""
+    return apply(ops.elu, ops.elu_backward, _tensor(x), alpha=alpha)
+
+
+def gelu(x: Any, *, approximate: str = "none") -> Tensor:
+    """x times the normal distribution at x; approximate "tanh" for the approximation by tanh."""
+    return apply(ops.gelu, ops.gelu_backward, _tensor(x), approximate=approximate)
+
+
+def silu(x: Any) -> Tensor:
+    """x sigmoid(x)."""
+    return unary(ops.silu, ops.silu_backward, _tensor(x))
+
+
+def softplus(x: Any) -> Tensor:
+    """log(1 + exp(x)), without overflow."""
+    return unary(ops.softplus, ops.softplus_backward, _tensor(x))
 
 
 def softmax(x: Any, axis: int = -1) -> Tensor:

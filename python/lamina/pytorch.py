@@ -9,10 +9,13 @@ import numpy as np
 import numpy.typing as npt
 
 from lamina import nn
-from lamina.autograd import Tensor
 
 _Array = npt.NDArray[Any]
-_CHANNELS_STAY = (nn.AvgPool2d, nn.Dropout, nn.MaxPool2d, nn.ReLU, nn.Sigmoid, nn.Tanh, nn.Upsample)
+_CHANNELS_STAY = (
+    *(nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d, nn.AvgPool2d, nn.BatchNorm2d, nn.Dropout, nn.ELU, nn.GELU),
+    *(nn.GroupNorm, nn.L2Pool2d, nn.LeakyReLU, nn.LocalResponseNorm, nn.MaxPool2d, nn.ReLU, nn.ReflectPad2d),
+    *(nn.Sigmoid, nn.SiLU, nn.Softplus, nn.Tanh, nn.Upsample, nn.ZeroPad2d),
+)
 
 
 class _Source(NamedTuple):
@@ -29,7 +32,8 @@ def from_torch_state_dict(
     """Copy the weights of a PyTorch model into a model of the same structure and names, in its dtype.
 
     state_dict: `module.state_dict()` of PyTorch: tensors, or arrays. Linear and Embedding are taken as they
-    are; filters turn from OIHW to OHWI (Conv2d) and from IOHW to IHWO (ConvTranspose2d); RNN, GRU, LSTM (all
+    are; filters turn from OIHW to OHWI (Conv2d), from OIK to OKI (Conv1d) and from IOHW to IHWO
+    (ConvTranspose2d); batch normalisation brings its running statistics along; RNN, GRU, LSTM (all
     layers, both directions) and the cells have one bias, the sum of PyTorch's two, but for the GRU's n, whose
     two stay apart. Parameters of your own modules must have the same name and shape.
 
@@ -41,7 +45,7 @@ def from_torch_state_dict(
     `channels` that do not fit, and TypeError for what holds no floats; nothing is copied then.
     """
     sources = _sources(model, _all_channels(model, channels or {}))
-    given = {name: _array(name, value) for name, value in state_dict.items()}
+    given = {name: _array(name, value) for name, value in state_dict.items() if not _counts(name)}
     wanted = {key: source.shape for _, source in sources for key in source.keys}
     problems = [f"{key} is missing" for key in wanted if key not in given]
     problems += [f"{key} is unknown" for key in given if key not in wanted]
@@ -53,8 +57,13 @@ def from_torch_state_dict(
     if problems:
         raise ValueError(f"from_torch_state_dict of {type(model).__name__}: {'; '.join(problems)}")
     values = [source.made(*[given[key] for key in source.keys]) for _, source in sources]
-    for (parameter, _), value in zip(sources, values, strict=True):
-        parameter.data[...] = value
+    for (array, _), value in zip(sources, values, strict=True):
+        array[...] = value
+
+
+def _counts(name: str) -> bool:
+    """Whether this is the number of batches that PyTorch's batch normalisation counts and seldom reads."""
+    return name.rpartition(".")[2] == "num_batches_tracked"
 
 
 def _array(name: str, value: Any) -> _Array:
@@ -68,14 +77,17 @@ def _array(name: str, value: Any) -> _Array:
     return found
 
 
-def _sources(model: nn.Module, channels: Mapping[str, int]) -> list[tuple[Tensor, _Source]]:
-    found: list[tuple[Tensor, _Source]] = []
+def _sources(model: nn.Module, channels: Mapping[str, int]) -> list[tuple[_Array, _Source]]:
+    found: list[tuple[_Array, _Source]] = []
     for path, module in model.named_modules():
         prefix = f"{path}." if path else ""
         for name, parameter in module._members():
             if isinstance(parameter, nn.Parameter):
                 keys, shape, made = _source(module, name, parameter.shape, channels.get(path))
-                found.append((parameter, _Source(tuple(prefix + key for key in keys), shape, made)))
+                found.append((parameter.data, _Source(tuple(prefix + key for key in keys), shape, made)))
+        for name in module._buffer_names:
+            buffer = getattr(module, name)
+            found.append((buffer, _Source((prefix + name,), buffer.shape, lambda values: values)))
     return found
 
 
@@ -83,6 +95,8 @@ def _source(module: nn.Module, name: str, shape: tuple[int, ...], channels: int 
     if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)) and name == "weight":
         first, kh, kw, last = shape  # O and I/groups, or I and O/groups
         return _Source((name,), (first, last, kh, kw), lambda w: w.transpose(0, 2, 3, 1))
+    if isinstance(module, nn.Conv1d) and name == "weight":
+        return _Source((name,), (shape[0], shape[2], shape[1]), lambda w: w.transpose(0, 2, 1))
     if isinstance(module, (nn.RNN, nn.GRU, nn.LSTM, nn.RNNCell, nn.GRUCell, nn.LSTMCell)) and "bias" in name:
         return _two_biases(module, name, shape)
     if channels is not None and name == "weight":

@@ -13,6 +13,7 @@ RNG = np.random.default_rng(11)
 IMAGE = RNG.normal(size=(3, 6, 5, 4)).astype(np.float32)
 ROWS = RNG.normal(size=(3, 5)).astype(np.float32)
 STEPS = np.random.default_rng(2).standard_normal((3, 4, 5)).astype(np.float32)
+LONG = np.random.default_rng(4).standard_normal((2, 7, 6)).astype(np.float32)
 
 LAYERS = {
     "Linear": (nn.Linear(5, 4), ROWS),
@@ -32,6 +33,32 @@ LAYERS = {
         IMAGE,
     ),
     "ConvTranspose2d, same": (nn.ConvTranspose2d(4, 2, 3, stride=2, padding="same"), IMAGE),
+    "Conv1d": (nn.Conv1d(5, 3, 2, padding="same"), STEPS),
+    "Conv1d, options": (nn.Conv1d(6, 4, 2, stride=2, padding=(1, 0), dilation=2, groups=2), LONG),
+    "LocallyConnected2d": (nn.LocallyConnected2d(4, 2, 3, input_size=(6, 5)), IMAGE),
+    "LocallyConnected2d, options": (
+        nn.LocallyConnected2d(4, 2, (2, 3), input_size=(6, 5), stride=2, padding=1, bias=False),
+        IMAGE,
+    ),
+    "LocallyConnected1d": (nn.LocallyConnected1d(5, 3, 2, input_size=4, padding=1), STEPS),
+    "MaxPool1d": (nn.MaxPool1d(2), STEPS),
+    "MaxPool1d, options": (nn.MaxPool1d(3, 2, padding=(1, 0), ceil_mode=True), LONG),
+    "AvgPool1d": (nn.AvgPool1d(3, 2, padding=1, count_include_pad=False), LONG),
+    "GlobalMaxPool2d": (nn.GlobalMaxPool2d(), IMAGE),
+    "GlobalAvgPool2d": (nn.GlobalAvgPool2d(), IMAGE),
+    "AdaptiveMaxPool2d": (nn.AdaptiveMaxPool2d((2, 5)), IMAGE),
+    "AdaptiveMaxPool2d, overlapping": (nn.AdaptiveMaxPool2d(4), IMAGE),
+    "AdaptiveAvgPool2d": (nn.AdaptiveAvgPool2d((3, 1)), IMAGE),
+    "AdaptiveAvgPool2d, overlapping": (nn.AdaptiveAvgPool2d((4, 7)), IMAGE),
+    "L2Pool2d": (nn.L2Pool2d(2), IMAGE),
+    "L2Pool2d, options": (nn.L2Pool2d(3, 2, padding="same"), IMAGE),
+    "ZeroPad2d": (nn.ZeroPad2d(((1, 0), (2, 3))), IMAGE),
+    "ReflectPad2d": (nn.ReflectPad2d(((3, 1), (0, 4))), IMAGE),
+    "Dropout2d": (nn.Dropout2d(0.3), IMAGE),
+    "Residual": (nn.Residual(nn.Sequential(nn.Linear(5, 4), nn.Tanh(), nn.Linear(4, 5))), ROWS),
+    "Residual, shortcut": (nn.Residual(nn.Linear(5, 4), shortcut=nn.Linear(5, 4, bias=False)), ROWS),
+    "Parallel": (nn.Parallel(nn.Conv2d(4, 2, 1), nn.Conv2d(4, 3, 3, padding=1)), IMAGE),
+    "Parallel, sum": (nn.Parallel(nn.Linear(5, 4), nn.Linear(5, 4), merge="sum"), ROWS),
     "Upsample": (nn.Upsample(2), IMAGE),
     "Upsample, bilinear": (nn.Upsample((2, 3), mode="bilinear"), IMAGE),
     "KSparse": (nn.KSparse(2), ROWS),
@@ -41,9 +68,24 @@ LAYERS = {
     "MaxPool2d, switches": (nn.MaxPool2d(2, return_indices=True), IMAGE),
     "AvgPool2d": (nn.AvgPool2d((2, 3), 1), IMAGE),
     "AvgPool2d, options": (nn.AvgPool2d(3, 2, padding=1, ceil_mode=True, count_include_pad=False), IMAGE),
+    "BatchNorm1d": (nn.BatchNorm1d(5), ROWS),
+    "BatchNorm1d on sequences": (nn.BatchNorm1d(5, affine=False), STEPS),
+    "BatchNorm2d": (nn.BatchNorm2d(4, eps=0.1), IMAGE),
+    "BatchNorm2d, relu": (nn.BatchNorm2d(4, relu=True), IMAGE),
+    "LayerNorm": (nn.LayerNorm(5), STEPS),
+    "GroupNorm": (nn.GroupNorm(2, 4), IMAGE),
+    "GroupNorm of instances": (nn.GroupNorm(4, 4, affine=False), IMAGE),
+    "LocalResponseNorm": (nn.LocalResponseNorm(3, alpha=0.3), IMAGE),
     "ReLU": (nn.ReLU(), IMAGE),
     "Sigmoid": (nn.Sigmoid(), IMAGE),
     "Tanh": (nn.Tanh(), IMAGE),
+    "LeakyReLU": (nn.LeakyReLU(slope=0.2), IMAGE),
+    "ELU": (nn.ELU(alpha=0.7), IMAGE),
+    "GELU": (nn.GELU(), IMAGE),
+    "GELU, tanh": (nn.GELU(approximate="tanh"), IMAGE),
+    "SiLU": (nn.SiLU(), IMAGE),
+    "Softplus": (nn.Softplus(), IMAGE),
+    "Maxout": (nn.Maxout(2), IMAGE),
     "Softmax": (nn.Softmax(), ROWS),
     "Softmax, axis": (nn.Softmax(axis=1), IMAGE),
     "LogSoftmax": (nn.LogSoftmax(), ROWS),
@@ -74,7 +116,8 @@ def test_every_exported_layer_is_covered():
     covered = {type(layer).__name__ for layer, _ in LAYERS.values()}
     losses = {name for name in nn.__all__ if name.endswith("Loss")}
     pairs = {"MaxUnpool2d"}  # takes switches too: tests/nn/test_autoencoder_layers.py
-    assert covered | losses | pairs | {"Module", "Parameter"} == set(nn.__all__)
+    functions = {name for name in nn.__all__ if name.islower()}
+    assert covered | losses | pairs | functions | {"Module", "Parameter"} == set(nn.__all__)
 
 
 # values -----------------------------------------------------------------------------------------------

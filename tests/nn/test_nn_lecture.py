@@ -158,3 +158,33 @@ def test_hello():
     assert nn.CrossEntropyLoss(reduction="sum")(logits, [1, 2, 2, 3]).item() == pytest.approx(
         5.589571, abs=5e-7
     )
+
+
+def test_the_deep_network_of_the_tensorflow_tutorial():
+    """24x24 crops of CIFAR-10: two convolutions, pooling and response normalisation, three dense layers."""
+    norm = {"alpha": 0.001 / 9, "beta": 0.75, "k": 1.0}
+    net = nn.Sequential(
+        nn.Conv2d(3, 64, 5, padding="same"),
+        nn.ReLU(),
+        nn.MaxPool2d(3, 2, padding="same"),
+        nn.LocalResponseNorm(9, **norm),
+        nn.Conv2d(64, 64, 5, padding="same"),
+        nn.ReLU(),
+        nn.LocalResponseNorm(9, **norm),
+        nn.MaxPool2d(3, 2, padding="same"),
+        nn.Flatten(),
+        nn.Linear(2304, 384),
+        nn.ReLU(),
+        nn.Linear(384, 192),
+        nn.ReLU(),
+        nn.Linear(192, 10),
+    )
+    assert net.count_parameters() == 1_068_298
+    assert net(np.zeros((1, 24, 24, 3), np.float32)).shape == (1, 10)
+
+
+def test_unshared_weights():
+    """A filter of 3 x 3 for each place of a 96 x 96 image; AlexNet's first layer if it shared nothing."""
+    assert nn.LocallyConnected2d(1, 1, 3, input_size=96, bias=False).count_parameters() == 79_524
+    one = nn.LocallyConnected2d(3, 1, 11, input_size=227, stride=4)
+    assert 96 * one.count_parameters() == 105_705_600

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from lamina import ops
-from tests.ops import autoencoders, memory_blocks
+from tests.ops import autoencoders, convnets, memory_blocks
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,15 @@ OPS = {
     "tied_k_sparse": Op(ops.tied_k_sparse, ops.tied_k_sparse_backward, ("x", "w", "b", "c"), gradients=2),
     "upsample2d": Op(ops.upsample2d, ops.upsample2d_backward, ("x",)),
     "max_unpool2d": Op(autoencoders.unpool, ops.max_unpool2d_backward, ("x",), ("pooled",)),
+    "batch_norm": Op(ops.batch_norm, ops.batch_norm_backward, ("x", "gamma", "beta"), ("mean", "var")),
+    "group_norm": Op(ops.group_norm, ops.group_norm_backward, ("x", "gamma", "beta")),
+    "layer_norm": Op(ops.layer_norm, ops.layer_norm_backward, ("x", "gamma", "beta")),
+    "local_response_norm": Op(ops.local_response_norm, ops.local_response_norm_backward, ("x",)),
+    "locally_connected2d": Op(ops.locally_connected2d, ops.locally_connected2d_backward, ("x", "w", "b")),
+    **{
+        name: Op(getattr(ops, name), getattr(ops, f"{name}_backward"), ("x",))
+        for name in convnets.ACTIVATIONS
+    },
     "conv_transpose2d": Op(ops.conv_transpose2d, ops.conv_transpose2d_backward, ("x", "w", "b")),
 }
 
@@ -126,6 +135,10 @@ def _draw(
         return rng.integers(0, case.shapes["x"][-1], shape)
     if name in _MASKS:
         return np.asarray(rng.choice([0, 2], shape), dtype)
+    if name == "var":
+        return np.asarray(rng.choice([1, 13], shape), dtype)
+    if kind == "integers" and name == "x" and case.op in convnets.NORMS:
+        return np.asarray(convnets.balanced(rng, case), dtype)
     if name in ("tokens", "units"):
         return rng.integers(0, case.shapes["w"][0], shape)
     if kind == "integers":
@@ -455,5 +468,5 @@ CASES = {
     "softmax_cross_entropy": SOFTMAX_CROSS_ENTROPY,
     "mean_squared_error": MEAN_SQUARED_ERROR,
     "topk": TOPK,
-} | {op: [Case(op, *case) for case in cases] for op, cases in autoencoders.CASES.items()}
+} | {op: [Case(op, *c) for c in cases] for op, cases in (autoencoders.CASES | convnets.CASES).items()}
 ALL = [case for cases in CASES.values() for case in cases]

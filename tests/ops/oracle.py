@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.ops import autoencoders
+from tests.ops import autoencoders, convnets
 from tests.ops import memory_blocks as blocks
 from tests.ops.grid import Grid, chosen, pool_grid
 
@@ -17,7 +17,7 @@ Arrays = dict[str, np.ndarray]
 
 # Definitions are found here by their op's name; these have files of their own.
 memory_blocks, memory_blocks_backward = blocks.memory_blocks, blocks.memory_blocks_backward
-globals().update(autoencoders.DEFINITIONS)
+globals().update(autoencoders.DEFINITIONS | convnets.DEFINITIONS)
 
 
 def gemm(arrays, transpose_a=False, transpose_b=False):

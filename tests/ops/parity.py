@@ -107,6 +107,38 @@ def _upsample2d(t, scale_factor, mode="nearest"):
     return (_nhwc(functional.interpolate(_nchw(t["x"]), scale_factor=factors, mode=mode, **options)),)
 
 
+def _channels_first(x):
+    return x.movedim(-1, 1) if x.ndim > 1 else x
+
+
+def _batch_norm(t, eps=1e-5, relu=False):
+    x, gamma, beta, mean, var = (t.get(name) for name in ("x", "gamma", "beta", "mean", "var"))
+    y = functional.batch_norm(_channels_first(x), mean, var, gamma, beta, mean is None, 0.0, eps)
+    y = y.movedim(1, -1)
+    return (torch.relu(y) if relu else y,)
+
+
+def _group_norm(t, groups, eps=1e-5):
+    gamma = t.get("gamma", torch.ones(t["x"].shape[-1], dtype=torch.float64))  # it takes no beta alone
+    y = functional.group_norm(_channels_first(t["x"]), groups, gamma, t.get("beta"), eps)
+    return (y.movedim(1, -1),)
+
+
+def _local_response_norm(t, size, alpha=1e-4, beta=0.75, k=2.0):
+    rows = t["x"].reshape(-1, t["x"].shape[-1], 1)
+    return (functional.local_response_norm(rows, size, alpha * size, beta, k).reshape(t["x"].shape),)
+
+
+def _locally_connected2d(t, stride=1, padding=0):
+    """PyTorch has none: a product for each place, of its own windows."""
+    oh, ow, _, kh, kw, c = t["w"].shape
+    around = sides(padding, tuple(t["x"].shape[1:3]), (kh, kw), both(stride), (1, 1))
+    col = functional.unfold(_padded(_nchw(t["x"]), around), (kh, kw), stride=stride)
+    col = col.reshape(-1, c, kh, kw, oh, ow)
+    y = torch.einsum("ncrshw,hworsc->nhwo", col, t["w"])
+    return (y + t["b"] if "b" in t else y,)
+
+
 def _cell(cell, t, state):
     return cell(t["x"], state, t["w_ih"], t["w_hh"], t["b"], torch.zeros_like(t["b"]))
 
@@ -244,6 +276,18 @@ _FORWARDS = {
     "tied_k_sparse": _tied_k_sparse,
     "upsample2d": _upsample2d,
     "max_unpool2d": _max_unpool2d,
+    "batch_norm": _batch_norm,
+    "group_norm": _group_norm,
+    "layer_norm": lambda t, eps=1e-5: (
+        functional.layer_norm(t["x"], t["x"].shape[-1:], t.get("gamma"), t.get("beta"), eps),
+    ),
+    "local_response_norm": _local_response_norm,
+    "locally_connected2d": _locally_connected2d,
+    "leaky_relu": lambda t, slope=0.01: (functional.leaky_relu(t["x"], slope),),
+    "elu": lambda t, alpha=1.0: (functional.elu(t["x"], alpha),),
+    "softplus": lambda t: (functional.softplus(t["x"], threshold=1e9),),
+    "silu": lambda t: (functional.silu(t["x"]),),
+    "gelu": lambda t, approximate="none": (functional.gelu(t["x"], approximate=approximate),),
     "lstm_cell": lambda t: _cell(torch.lstm_cell, t, (t["h"], t["c"])),
     "rnn_cell": lambda t: (_cell(torch.rnn_tanh_cell, t, t["h"]),),
     "embedding": lambda t: (functional.embedding(t["tokens"], t["w"]),),

@@ -205,7 +205,101 @@ TYPE_ERRORS = {
     "in_place_dtype": (_sgd(p=np.ones(3, int)), "sgd_step: p must be float32 or float64, got int64"),
 }
 
+_LOCAL = {"x": f(2, 4, 5, 3), "w": f(2, 3, 6, 3, 3, 3), "b": f(2, 3, 6)}
+
+
+def _local(stride=1, padding=0, **changed):
+    return lambda: ops.locally_connected2d(**(_LOCAL | changed), stride=stride, padding=padding)
+
+
+_CONVNETS = {
+    "batch_norm_scalar": (lambda: ops.batch_norm(f()), "batch_norm: x must have at least one channel"),
+    "batch_norm_channels": (lambda: ops.batch_norm(f(3, 0)), "batch_norm: x must have at least one channel"),
+    "batch_norm_gamma": (
+        lambda: ops.batch_norm(f(4, 3), f(4)),
+        "batch_norm: gamma must have shape (3,), one for each channel of x, got (4,)",
+    ),
+    "batch_norm_mean": (
+        lambda: ops.batch_norm(f(4, 3), mean=f(3)),
+        "batch_norm: mean and var must be given both or neither",
+    ),
+    "batch_norm_eps": (lambda: ops.batch_norm(f(4, 3), eps=0.0), "batch_norm: eps must be above 0, got 0.0"),
+    "batch_norm_empty": (
+        lambda: ops.batch_norm(f(0, 4, 3)),
+        "batch_norm: no element to take statistics of (shape (0, 4, 3))",
+    ),
+    "batch_norm_gradient": (
+        lambda: ops.batch_norm_backward(f(4, 2), ops.batch_norm(f(4, 3))[1]),
+        "batch_norm_backward: dy has shape (4, 2) but the output had shape (4, 3)",
+    ),
+    "group_norm_axes": (lambda: ops.group_norm(f(6), 2), "group_norm: x must have at least 2 axes"),
+    "group_norm_groups": (
+        lambda: ops.group_norm(f(2, 6), 4),
+        "group_norm: groups = 4 must divide the 6 channels of x",
+    ),
+    "group_norm_no_groups": (lambda: ops.group_norm(f(2, 6), 0), "group_norm: groups must be at least 1"),
+    "group_norm_empty": (
+        lambda: ops.group_norm(f(2, 0, 6), 2),
+        "group_norm: a sample of x is empty (shape (2, 0, 6))",
+    ),
+    "group_norm_gradient": (
+        lambda: ops.group_norm_backward(f(2, 5), ops.group_norm(f(2, 6), 2)[1]),
+        "group_norm_backward: dy has shape (2, 5) but the output had shape (2, 6)",
+    ),
+    "layer_norm_beta": (
+        lambda: ops.layer_norm(f(2, 6), beta=f(2)),
+        "layer_norm: beta must have shape (6,), one for each channel of x, got (2,)",
+    ),
+    "layer_norm_gradient": (
+        lambda: ops.layer_norm_backward(f(2, 5), ops.layer_norm(f(2, 6))[1]),
+        "layer_norm_backward: dy has shape (2, 5) but the output had shape (2, 6)",
+    ),
+    "local_response_size": (
+        lambda: ops.local_response_norm(f(2, 6), 4),
+        "local_response_norm: size must be odd, as many channels on either side, got 4",
+    ),
+    "local_response_k": (
+        lambda: ops.local_response_norm(f(2, 6), 5, k=0),
+        "local_response_norm: k must be above 0, got 0.0",
+    ),
+    "local_weight_axes": (
+        _local(w=f(2, 3, 6, 3, 3)),
+        "locally_connected2d: w must have 6 axes, (OH, OW, O, KH, KW, C), none empty, got (2, 3, 6, 3, 3)",
+    ),
+    "local_weight": (
+        _local(stride=2),
+        "locally_connected2d: w must have shape (1, 2, 6, 3, 3, 3), (OH, OW, O, KH, KW, C) with the windows",
+    ),
+    "local_bias": (
+        _local(b=f(6)),
+        "locally_connected2d: b must have shape (2, 3, 6), (OH, OW, O) of w, got (6,)",
+    ),
+    "local_kernel": (
+        _local(x=f(2, 2, 5, 3)),
+        "locally_connected2d: the kernel 3 x 3 is larger than the padded image 2 x 5 (H x W)",
+    ),
+    "local_empty": (_local(x=f(2, 4, 0, 3)), "locally_connected2d: x has an empty axis (shape (2, 4, 0, 3)"),
+    "leaky_relu_slope": (
+        lambda: ops.leaky_relu(f(3), slope=-0.1),
+        "leaky_relu: slope must be finite and at least 0, got -0.1",
+    ),
+    "elu_alpha": (
+        lambda: ops.elu(f(3), alpha=float("nan")),
+        "elu: alpha must be finite and at least 0, got nan",
+    ),
+    "gelu_word": (
+        lambda: ops.gelu(f(3), approximate="erf"),
+        "gelu: unknown approximate 'erf': expected one of 'none', 'tanh'",
+    ),
+    "silu_gradient": (
+        lambda: ops.silu_backward(f(4), ops.silu(f(3))[1]),
+        "silu_backward: dy has shape (4,) but the output had shape (3,)",
+    ),
+}
+
+
 VALUE_ERRORS = {
+    **_CONVNETS,
     "gemm_axes": (
         lambda: ops.gemm(f(2, 3), f(4, 5)),
         "gemm: a has K = 3 (shape (2, 3), MK) but b has K = 4 (shape (4, 5), KN)",

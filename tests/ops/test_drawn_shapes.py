@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tests.ops import oracle
 from tests.ops.autoencoders import transposed_size
 from tests.ops.cases import Case
-from tests.ops.grid import pool_grid, sides
+from tests.ops.grid import Grid, pool_grid, sides
 
 pytestmark = pytest.mark.usefixtures("machine")
 
@@ -148,6 +148,40 @@ def test_max_unpool2d(dtype, image, channels, kernel, stride, ceil_mode):
     output = pool_grid({"x": pooled}, **options).output
     shapes = {"x": (image[0], *output, channels), "pooled": pooled.shape}
     _check(Case("max_unpool2d", str(shapes) + str(options), shapes, options), dtype)
+
+
+@given(
+    dtype=_DTYPES,
+    image=_images(),
+    channels=st.tuples(st.integers(1, 20), st.integers(1, 5)),
+    kernel=st.tuples(st.integers(1, 4), st.integers(1, 4)),
+    stride=_PAIRS,
+    padding=_PADDINGS,
+)
+def test_locally_connected2d(dtype, image, channels, kernel, stride, padding):
+    assume(_fits(image[1:], kernel, stride, (1, 1), padding))
+    (c, o), options = channels, {"stride": stride, "padding": padding}
+    output = Grid(image[1:], kernel, stride, padding, 1).output
+    shapes = {"x": (*image, c), "w": (*output, o, *kernel, c), "b": (*output, o)}
+    _check(Case("locally_connected2d", str(shapes) + str(options), shapes, options), dtype)
+
+
+@given(
+    op=st.sampled_from(["batch_norm", "group_norm", "layer_norm"]),
+    dtype=_DTYPES,
+    size=st.tuples(st.integers(1, 5), st.integers(0, 8), st.integers(1, 20)),
+    groups=st.integers(1, 4),
+)
+def test_normalisations(op, dtype, size, groups):
+    """Parts of 2, 4, 8, ... numbers, half of them above their mean by 1, half below: exact with eps 3."""
+    power, more, channels = size
+    shape, options = (2 ** (power + more), channels), {"eps": 3.0}
+    if op == "layer_norm":
+        shape = (more, 2**power)
+    if op == "group_norm":
+        shape, options = (more, 2**power, groups), options | {"groups": groups}
+    shapes = {"x": shape, "gamma": shape[-1:], "beta": shape[-1:]}
+    _check(Case(op, str(shapes), shapes, options), dtype)
 
 
 @st.composite

@@ -4,12 +4,19 @@ import numpy as np
 import pytest
 
 from lamina import ops
-from tests.ops import oracle
+from tests.ops import convnets, oracle
 from tests.ops.cases import ALL, CASES, WHOLE_BLOCKS, WHOLE_RNN
 from tests.ops.grid import pool_grid
 
 _SUMS = ("gemm", "linear", "conv2d", "max_pool2d", "relu", "topk", "embedding", "max_unpool2d")
-_SUMS += ("k_sparse", "k_sparse_linear", "sparse_linear", "tied_k_sparse", "conv_transpose2d")
+_SUMS += (
+    "k_sparse",
+    "k_sparse_linear",
+    "sparse_linear",
+    "tied_k_sparse",
+    "conv_transpose2d",
+    "locally_connected2d",
+)
 
 
 def _halves_only(case):
@@ -24,6 +31,8 @@ def _halves_only(case):
 EXACT = [case for case in ALL if case.op in _SUMS]
 EXACT += [case for case in CASES["avg_pool2d"] if _halves_only(case)]
 EXACT += [case for case in CASES["upsample2d"] if case.name != "bilinear_3"]  # thirds
+EXACT += [c for op in convnets.NORMS for c in CASES[op] if c.name.startswith("whole")]
+EXACT += [case for case in CASES["leaky_relu"] if case.name == "option"]
 EXACT += WHOLE_RNN + WHOLE_BLOCKS
 
 
@@ -55,7 +64,7 @@ NONZERO = [
 def test_the_right_answers_are_not_mostly_zero(case):
     arrays = case.arrays(np.float32, "integers")
     y, _ = case.forward(arrays)
-    least = 0.25 if case.op in ("relu", "rnn") else 0.5
+    least = 0.25 if case.op in ("relu", "rnn") or case.options.get("relu") else 0.5
     if case.op == "k_sparse":  # exactly k of a row
         least = case.options["k"] / y[0].shape[1]
     if case.op == "max_unpool2d":  # one of a window; where they overlap, one of several windows

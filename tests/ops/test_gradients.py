@@ -79,7 +79,9 @@ def test_every_option_of_a_forward_has_a_gradient_case(name):
         assert used, f"no gradient case gives {name} another {option} than {default!r}"
 
 
-_WITHOUT_DX = ["conv2d", "conv_transpose2d", "k_sparse_linear", "linear", "tied_k_sparse"]
+_WITHOUT_DX = [
+    *("conv2d", "conv_transpose2d", "k_sparse_linear", "linear", "locally_connected2d", "tied_k_sparse")
+]
 
 
 @pytest.mark.usefixtures("machine")

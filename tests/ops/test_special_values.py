@@ -1,5 +1,7 @@
 """Ring 5, numbers: NaN, infinities, ties and empty batches give the result that the docstrings promise."""
 
+import math
+
 import numpy as np
 import pytest
 
@@ -169,3 +171,58 @@ def test_optimisers_take_any_shape_and_nothing_at_all(dtype):
     np.testing.assert_array_equal(p, np.full((2, 3), 0.5))
     none = np.empty(0, dtype)
     ops.adam_step(none, none.copy(), none.copy(), none.copy(), 0.1, 0.9, 0.99, 1e-8, 0, False, 1)
+
+
+@DTYPES
+def test_batch_norm_of_a_constant_is_its_shift(dtype):
+    x, beta = np.full((100, 3), 0.1, dtype), np.array([1, 2, 3], dtype)
+    y, ctx = ops.batch_norm(x, np.ones(3, dtype), beta)
+    np.testing.assert_allclose(y, np.broadcast_to(beta, x.shape), atol=1e-3)
+    dx, _, dbeta = ops.batch_norm_backward(np.ones_like(x), ctx)
+    np.testing.assert_allclose(dx, 0, atol=1e-3)
+    np.testing.assert_array_equal(dbeta, [100, 100, 100])
+
+
+@DTYPES
+def test_nan_stays_in_its_channel_or_sample(dtype):
+    x = np.random.default_rng(0).normal(size=(6, 5, 40)).astype(dtype)
+    x[2, 3, 7] = _NAN
+    for relu in (False, True):
+        y, ctx = ops.batch_norm(x, relu=relu)
+        np.testing.assert_array_equal(np.isnan(y).any(axis=(0, 1)), np.arange(40) == 7)
+        dx, *_ = ops.batch_norm_backward(np.ones_like(x), ctx)
+        np.testing.assert_array_equal(np.isnan(dx).any(axis=(0, 1)), np.arange(40) == 7)
+    y, _ = ops.group_norm(x, 4)
+    assert np.isnan(y[2, :, :10]).all()
+    assert np.isnan(y).sum() == 50
+    assert np.isnan(ops.layer_norm(x)[0]).sum() == 40
+    y, _ = ops.local_response_norm(x, 5)
+    np.testing.assert_array_equal(np.flatnonzero(np.isnan(y[2, 3])), np.arange(5, 10))
+
+
+@DTYPES
+def test_curves_at_the_ends(dtype):
+    ends = np.array([_NAN, _INF, -_INF, 0], dtype)
+    np.testing.assert_array_equal(ops.leaky_relu(ends, slope=0.5)[0], [_NAN, _INF, -_INF, 0])
+    np.testing.assert_array_equal(ops.elu(ends)[0], [_NAN, _INF, -1, 0])
+    np.testing.assert_allclose(ops.softplus(ends)[0], [_NAN, _INF, 0, np.log(2)], rtol=1e-6)
+    far = np.array([-50, 50], dtype)
+    for op in (ops.silu, ops.gelu):
+        np.testing.assert_allclose(op(far)[0], [0, 50], atol=1e-15)
+        np.testing.assert_allclose(op(np.array([_NAN, _INF], dtype))[0], [_NAN, _INF])
+
+
+@DTYPES
+def test_curves_to_a_few_units_in_the_last_place(dtype):
+    """Of values at least as large as those near 0; far below it, gelu has small absolute errors alone."""
+    x = np.concatenate([np.linspace(-6, 6, 4001), np.geomspace(1e-20, 80, 500)]).astype(dtype)
+    w, near = x.astype(np.float64), 4 * np.finfo(dtype).eps
+    normal = np.array([0.5 * math.erfc(-v / math.sqrt(2)) for v in w])
+    rights = {
+        ops.elu: np.where(w > 0, w, np.expm1(np.minimum(w, 0))),
+        ops.softplus: np.maximum(w, 0) + np.log1p(np.exp(-np.abs(w))),
+        ops.silu: w / (1 + np.exp(-w)),
+    }
+    for op, right in rights.items():
+        np.testing.assert_allclose(op(x)[0], right, rtol=near, err_msg=op.__name__)
+    np.testing.assert_allclose(ops.gelu(x)[0], w * normal, rtol=near, atol=near / 4)

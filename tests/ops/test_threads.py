@@ -19,7 +19,7 @@ def _weights(gates, biases):
 
 
 def _matrices(op, x, **others):
-    options = {name: others.pop(name) for name in ("k", "axis") if name in others}
+    options = {name: others.pop(name) for name in ("k", "axis", "size") if name in others}
     return Case(op, "large", {"x": x} | others, options)
 
 
@@ -68,6 +68,23 @@ LARGE = [
         {"cells_per_block": 2, "lengths": tuple(i % 13 for i in range(37))},
     ),
     *(_matrices(op, (500, 401)) for op in ("relu", "sigmoid", "tanh", "softmax", "log_softmax")),
+    *(_matrices(op, (500, 401)) for op in ("leaky_relu", "elu", "softplus", "silu", "gelu")),
+    *(
+        Case(op, f"large{name}", {"x": x, "gamma": x[-1:], "beta": x[-1:]}, options)
+        for op, name, x, options in [
+            ("batch_norm", "", (8, 41, 40, 19), {}),
+            ("batch_norm", "_wide", (300, 801), {"relu": True}),
+            ("group_norm", "", (40, 21, 20, 24), {"groups": 3}),
+            ("layer_norm", "", (900, 401), {}),
+        ]
+    ),
+    _matrices("local_response_norm", (3000, 70), size=5),
+    Case(
+        "locally_connected2d",
+        "large",
+        {"x": (19, 20, 21, 9), "w": (9, 10, 11, 3, 3, 9), "b": (9, 10, 11)},
+        {"stride": 2},
+    ),
     _matrices("softmax", (30, 401, 20), axis=1),
     _matrices("softmax_cross_entropy", (500, 401), labels=(500,)),
     _matrices("mean_squared_error", (500, 401), target=(500, 401)),

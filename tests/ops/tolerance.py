@@ -9,7 +9,7 @@ from functools import partial
 
 import numpy as np
 
-from tests.ops import oracle
+from tests.ops import convnets, oracle
 
 
 def _top(array):
@@ -91,7 +91,7 @@ def rnn_cell(eps, a, dys):
 _moved = {}  # bounds by the data they belong to: the definition's loops are slow
 
 
-def _conditioned(op, eps, a, dys, **options):
+def _conditioned(op, eps, a, dys, /, **options):
     """Sequences carry errors from step to step, so a worst case bounds nothing: the definition is asked.
 
     Every value that is computed errs by a few eps, as if what comes in had been moved by as much. So the
@@ -220,6 +220,40 @@ def conv_transpose2d(eps, a, dys, **_):
     pixels, outputs = a["x"].size // c, dys[0].size // dys[0].shape[3]
     grads = {"x": _sum(eps, kh * kw * o, dys[0], a["w"]), "w": _sum(eps, pixels, dys[0], a["x"])}
     return [y], grads | {"b": _sum(eps, outputs, dys[0])}
+
+
+def _normalised(op, eps, a, dys, /, **options):
+    """Also the sums over all rows that gamma and beta get for gradients."""
+    y, grads = _conditioned(op, eps, a, dys, **options)
+    rows, xhat = a["x"].size // a["x"].shape[-1], convnets.hats(op, a, **options)
+    more = {"gamma": _sum(eps, rows, dys[0], xhat), "beta": _sum(eps, rows, dys[0])}
+    return y, {name: bound + more.get(name, 0) for name, bound in grads.items()}
+
+
+batch_norm = partial(_normalised, "batch_norm")
+group_norm = partial(_normalised, "group_norm")
+layer_norm = partial(_normalised, "layer_norm")
+local_response_norm = partial(_conditioned, "local_response_norm")
+
+
+def locally_connected2d(eps, a, dys, **_):
+    o, kh, kw, c = a["w"].shape[2:]
+    y = _sum(eps, kh * kw * c + 1, a["x"], a["w"]) + 2 * eps * _top(a.get("b", 0))
+    grads = {"x": _sum(eps, kh * kw * o, dys[0], a["w"]), "w": _sum(eps, len(a["x"]), dys[0], a["x"])}
+    return [y], grads | {"b": _sum(eps, len(a["x"]), dys[0])}
+
+
+def leaky_relu(eps, a, dys, slope=0.01):
+    return [eps * _top(a["x"])], {"x": eps * _top(dys[0])}
+
+
+def _smooth(eps, a, dys, **_):
+    """Values and slopes of a few roundings, of what grows as x does; slopes of at most 1.2."""
+    reach = max(1.0, _top(a["x"]))
+    return [8 * eps * reach], {"x": 16 * eps * reach * _top(dys[0])}
+
+
+elu = softplus = silu = gelu = _smooth
 
 
 def bounds(case, arrays, dys):

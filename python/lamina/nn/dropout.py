@@ -17,7 +17,7 @@ class Dropout(Module):
     """
 
     def __init__(self, p: float = 0.5, *, rng: init.Rng = None) -> None:
-        self.p = check.number("Dropout", "p", p, below=1)
+        self.p = check.number(type(self).__name__, "p", p, below=1)
         self.rng = None if rng is None else init.generator(rng)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -25,6 +25,23 @@ class Dropout(Module):
         x = floating(x)
         if not self.training or self.p == 0:
             return x
-        kept = init.generator(self.rng).random(x.shape, np.float32) >= self.p
+        kept = init.generator(self.rng).random(self._shape(x), np.float32) >= self.p
         y: Tensor = x * (kept * x.dtype.type(1 / (1 - self.p)))
         return y
+
+    def _shape(self, x: Tensor) -> tuple[int, ...]:
+        """The shape of what is drawn."""
+        return x.shape
+
+
+class Dropout2d(Dropout):
+    """As `Dropout`, but of whole channels: x (N, ..., C), each channel of a sample kept or set to 0.
+
+    (Tompson et al. 2015, "spatial dropout".) Neighbouring pixels say much the same, so that dropping single
+    ones would leave what they say.
+    """
+
+    def _shape(self, x: Tensor) -> tuple[int, ...]:
+        if x.ndim < 2:
+            raise ValueError(f"Dropout2d: x must have at least 2 axes, (N, ..., C), got shape {x.shape}")
+        return (x.shape[0], *[1] * (x.ndim - 2), x.shape[-1])

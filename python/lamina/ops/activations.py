@@ -48,6 +48,80 @@ def tanh_backward(dy: Any, ctx: Array) -> Array:
     return dx
 
 
+class CurveContext(NamedTuple):
+    """What the backward passes of the activations below need: which one, x, and its parameter."""
+
+    kind: str
+    x: Array
+    a: float
+
+
+def leaky_relu(x: Any, *, slope: float = 0.01) -> tuple[Array, CurveContext]:
+    """x where x > 0, else slope x; any shape (Maas, Hannun & Ng 2013)."""
+    return _curve("leaky_relu", "leaky_relu", x, check.number("leaky_relu", "slope", slope))
+
+
+def leaky_relu_backward(dy: Any, ctx: CurveContext) -> Array:
+    """-> dy where x > 0, else slope dy."""
+    return _curve_backward("leaky_relu_backward", dy, ctx)
+
+
+def elu(x: Any, *, alpha: float = 1.0) -> tuple[Array, CurveContext]:
+    """x where x > 0, else alpha (exp(x) - 1); any shape (Clevert, Unterthiner & Hochreiter 2016)."""
+    return _curve("elu", "elu", x, check.number("elu", "alpha", alpha))
+
+
+def elu_backward(dy: Any, ctx: CurveContext) -> Array:
+    """-> dy where x > 0, else alpha exp(x) dy."""
+    return _curve_backward("elu_backward", dy, ctx)
+
+
+def softplus(x: Any) -> tuple[Array, CurveContext]:
+    """log(1 + exp(x)), any shape, without overflow."""
+    return _curve("softplus", "softplus", x)
+
+
+def softplus_backward(dy: Any, ctx: CurveContext) -> Array:
+    """-> dy sigmoid(x)."""
+    return _curve_backward("softplus_backward", dy, ctx)
+
+
+def silu(x: Any) -> tuple[Array, CurveContext]:
+    """x sigmoid(x), any shape."""
+    return _curve("silu", "silu", x)
+
+
+def silu_backward(dy: Any, ctx: CurveContext) -> Array:
+    """-> dy s (1 + x (1 - s)), s = sigmoid(x)."""
+    return _curve_backward("silu_backward", dy, ctx)
+
+
+def gelu(x: Any, *, approximate: str = "none") -> tuple[Array, CurveContext]:
+    """x Phi(x), Phi the normal distribution; any shape (Hendrycks & Gimpel 2016).
+
+    approximate "tanh": x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) / 2. ValueError for another word.
+    """
+    tanh = check.choice("gelu", "approximate", approximate, ("none", "tanh")) == "tanh"
+    return _curve("gelu", "gelu_tanh" if tanh else "gelu", x)
+
+
+def gelu_backward(dy: Any, ctx: CurveContext) -> Array:
+    """-> dy (Phi(x) + x phi(x)), or the slope of the approximation."""
+    return _curve_backward("gelu_backward", dy, ctx)
+
+
+def _curve(op: str, kind: str, x: Any, a: float = 0.0) -> tuple[Array, CurveContext]:
+    (x,) = check.floats(op, x=x)
+    y: Array = backend().curve(kind, x, a)
+    return y, CurveContext(kind, x, a)
+
+
+def _curve_backward(op: str, dy: Any, ctx: CurveContext) -> Array:
+    dy = check.gradient(op, "dy", dy, ctx.x, ctx.x.shape)
+    dx: Array = backend().curve_backward(ctx.kind, dy, ctx.x, ctx.a)
+    return dx
+
+
 class SoftmaxContext(NamedTuple):
     """What the backward passes of softmax and log_softmax need: y by rows, and how to get back from rows."""
 

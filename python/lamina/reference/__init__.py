@@ -5,6 +5,8 @@ the few taps of a kernel. Arguments have been checked by `lamina.ops`.
 """
 
 from lamina.reference.activations import (
+    curve,
+    curve_backward,
     log_softmax,
     log_softmax_backward,
     relu,
@@ -20,6 +22,11 @@ from lamina.reference.conv import conv2d, conv2d_backward_input, conv2d_backward
 from lamina.reference.draw import draw
 from lamina.reference.embedding import embedding, embedding_backward
 from lamina.reference.gemm import bias_backward, gemm
+from lamina.reference.locally_connected import (
+    locally_connected2d,
+    locally_connected2d_backward_input,
+    locally_connected2d_backward_weight,
+)
 from lamina.reference.losses import (
     mean_squared_error,
     mean_squared_error_backward,
@@ -27,6 +34,15 @@ from lamina.reference.losses import (
     softmax_cross_entropy_backward,
 )
 from lamina.reference.memory_blocks import memory_blocks, memory_blocks_backward
+from lamina.reference.norm import (
+    batch_norm,
+    batch_norm_backward,
+    column_moments,
+    group_norm,
+    group_norm_backward,
+    local_response,
+    local_response_backward,
+)
 from lamina.reference.optim import adadelta_step, adam_step, rms_step, sgd_step
 from lamina.reference.pool import (
     avg_pool2d,
@@ -47,14 +63,26 @@ __all__ = [
     "adam_step",
     "avg_pool2d",
     "avg_pool2d_backward",
+    "batch_norm",
+    "batch_norm_backward",
     "bias_backward",
+    "column_moments",
     "conv2d",
     "conv2d_backward_input",
     "conv2d_backward_weight",
+    "curve",
+    "curve_backward",
     "draw",
     "embedding",
     "embedding_backward",
     "gemm",
+    "group_norm",
+    "group_norm_backward",
+    "local_response",
+    "local_response_backward",
+    "locally_connected2d",
+    "locally_connected2d_backward_input",
+    "locally_connected2d_backward_weight",
     "log_softmax",
     "log_softmax_backward",
     "lstm_cell",
@@ -66,14 +94,14 @@ __all__ = [
     "mean_squared_error_backward",
     "memory_blocks",
     "memory_blocks_backward",
+    "recurrent_step",
     "relu",
     "relu_backward",
-    "recurrent_step",
+    "rms_step",
     "rnn_cell",
     "rnn_cell_backward",
     "sequence",
     "sequence_backward",
-    "rms_step",
     "sgd_step",
     "sigmoid",
     "sigmoid_backward",

@@ -1,0 +1,62 @@
+"""Batch normalisation folded into the layer before it, for evaluation."""
+
+import copy
+from typing import TypeVar
+
+import numpy as np
+
+from lamina.nn._errors import kind
+from lamina.nn.activation import ReLU
+from lamina.nn.conv import Conv2d
+from lamina.nn.linear import Linear
+from lamina.nn.module import Array, Module, Parameter
+from lamina.nn.norm import BatchNorm1d, BatchNorm2d
+from lamina.nn.sequential import Sequential
+
+M = TypeVar("M", bound=Module)
+
+
+def fuse(model: M) -> M:
+    """A copy of the model, in evaluation mode, without batch normalisation after Conv2d and Linear.
+
+    In each Sequential, at any depth, the weights and the bias of the layer before take them over: its outputs
+    are those of `model.eval()` up to rounding. A normalisation with relu=True leaves a ReLU. Others stay.
+    The copy is for answering, not for training on. TypeError for what is no module.
+    """
+    if not isinstance(model, Module):
+        raise TypeError(f"fuse: model must be a Module, got {kind(model)}")
+    fused = copy.deepcopy(model).eval()
+    for module in list(fused.modules()):
+        if type(module) is Sequential:
+            _fuse_sequential(module)
+    return fused
+
+
+def _fuse_sequential(module: Sequential) -> None:
+    kept: list[Module] = []
+    for layer in module:
+        before = kept[-1] if kept else None
+        if (isinstance(before, Conv2d) and isinstance(layer, BatchNorm2d)) or (
+            isinstance(before, Linear) and isinstance(layer, BatchNorm1d)
+        ):
+            _fold(before, layer)
+            kept += [ReLU().eval()] if layer.relu else []
+        else:
+            kept.append(layer)
+    for i in range(len(module)):
+        delattr(module, str(i))
+    for i, layer in enumerate(kept):
+        setattr(module, str(i), layer)
+
+
+def _fold(layer: Conv2d | Linear, norm: BatchNorm1d | BatchNorm2d) -> None:
+    """y = (w x + b - mean) scale + beta: w scale, and (b - mean) scale + beta for the bias."""
+    w = layer.weight.data
+    scale = _wide(norm.weight, 1.0) / np.sqrt(norm.running_var.astype(np.float64) + norm.eps)
+    bias = (_wide(layer.bias, 0.0) - norm.running_mean) * scale + _wide(norm.bias, 0.0)
+    layer.weight = Parameter((w * scale.reshape(-1, *[1] * (w.ndim - 1))).astype(w.dtype))
+    layer.bias = Parameter(bias.astype(w.dtype))
+
+
+def _wide(parameter: Parameter | None, otherwise: float) -> Array:
+    return np.asarray(otherwise if parameter is None else parameter.data, np.float64)
