@@ -4,8 +4,8 @@
     from lamina import nn, optim
 
 Tensors and functions of them are here; layers in `nn`, optimisers in `optim`, the training loop in `train`
-(`lm.fit`), autoencoders in `autoencoders`, images and texts in `datasets`, figures in `viz`. The modules with
-further dependencies are imported when they are first used.
+(`lm.fit`), autoencoders in `autoencoders`, images and texts in `datasets`, batches and augmentation in
+`data`, figures in `viz`. The modules with further dependencies are imported when they are first used.
 """
 
 import importlib

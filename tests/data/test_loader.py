@@ -240,3 +240,5 @@ def test_labels_that_are_texts():
         TypeError, match=r"fit: y must hold numbers, got <U3; for texts: y, classes = lm\.data"
     ):
         fit(DATA, np.array(["dog"] * 90))
+    with pytest.raises(TypeError, match="fit: y must hold numbers, got object; for texts"):
+        fit(DATA, np.array(["dog"] * 90, object))

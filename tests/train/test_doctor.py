@@ -80,7 +80,9 @@ def test_features_of_different_scales():
     y = (x[:, 0] + x[:, 1] > 0).astype(np.int64)
     model = nn.Sequential(nn.Linear(4, 16, rng=0), nn.ReLU(), nn.Linear(16, 2, rng=1))
     assert kinds(model, x, y) == []
-    (finding,) = doctor(model, x * np.float32([1, 0.003, 1, 1]), y, loss=nn.CrossEntropyLoss(), verbose=False)
+    assert kinds(model, x * np.float32([1, 0.003, 1, 1]), y) == []  # it is useless, but does no harm
+    uneven = x * np.float32([0.002, 0.002, 0.002, 1])
+    (finding,) = doctor(model, uneven, y, loss=nn.CrossEntropyLoss(), verbose=False)
     assert finding.text.startswith("features differ in scale: feature ")
 
 
@@ -171,7 +173,10 @@ def test_other_kinds_of_networks_and_data():
     model = nn.Sequential(nn.Embedding(900, 8, rng=0), nn.Flatten(), nn.Linear(56, 2, rng=1))
     assert kinds(model, words, words[:, 0] % 2) == []
     encoder = lm.autoencoders.DenseAutoencoder(64, 16)
-    assert doctor(encoder, X.reshape(len(X), -1), verbose=False) == []
+    rows = X.reshape(len(X), -1)
+    assert doctor(encoder, rows, verbose=False) == []
+    wide = lm.autoencoders.DenseAutoencoder(640, 16)  # its loss is a sum over the elements, not a mean
+    assert doctor(wide, 3 * np.tile(rows, 10), verbose=False) == []
     loader = lm.data.Loader(X, Y, batch_size=200)
     assert kinds(convolutional(), loader, None) == []
     assert not [t for t in threading.enumerate() if t.name == "lamina.data.Loader"]

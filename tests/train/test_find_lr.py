@@ -93,13 +93,19 @@ def test_plot(tmp_path):
     assert figure.axes[0].get_xscale() == "log"
 
 
+class WithoutRate:
+    def zero_grad(self): ...
+    def step(self): ...
+
+
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
         ({"least": 0}, ValueError, "find_lr: expected 0 < least < most, got 0 and 10"),
         ({"least": 2, "most": 1}, ValueError, "expected 0 < least < most, got 2 and 1"),
         ({"steps": 1}, ValueError, "find_lr: steps must be at least 2, got 1"),
-        ({"optimizer": "adam"}, TypeError, "optimizer must be an optimiser"),
+        ({"optimizer": "adam"}, TypeError, "find_lr: optimizer must be an optimiser"),
+        ({"optimizer": WithoutRate()}, TypeError, r"find_lr sets optimizer\.lr, which WithoutRate does not"),
         ({"loss": None}, TypeError, "find_lr: loss must be a function"),
         ({"x": X * np.nan}, ValueError, "find_lr: the loss is not finite before any step"),
         ({"y": Y[:3]}, ValueError, "find_lr: x has 1437 samples"),

@@ -33,7 +33,7 @@ def check_loss(who: str, loss: object) -> None:
         )
 
 
-def check_optimizer(optimizer: Any, model: Module, loss: Any) -> None:
+def check_optimizer(who: str, optimizer: Any, model: Module, loss: Any) -> None:
     """Raise TypeError unless it is an optimiser of steps, ValueError if it trains nothing here.
 
     Some of the model's parameters will do: the others are frozen. A loss may have parameters of its own.
@@ -41,30 +41,38 @@ def check_optimizer(optimizer: Any, model: Module, loss: Any) -> None:
     step, zero_grad = getattr(optimizer, "step", None), getattr(optimizer, "zero_grad", None)
     if isinstance(optimizer, type) or not (callable(step) and callable(zero_grad)):
         raise TypeError(
-            "fit: optimizer must be an optimiser, such as optim.Adam(model.parameters(), 1e-3), "
+            f"{who}: optimizer must be an optimiser, such as optim.Adam(model.parameters(), 1e-3), "
             f"got {kind(optimizer)}"
         )
     if isinstance(optimizer, LBFGS):
         raise TypeError(
-            "fit: LBFGS needs the same loss at every call, not one of each batch: call its minimize(closure)"
+            f"{who}: LBFGS needs the same loss at every call, not one of each batch: call its "
+            "minimize(closure)"
         )
     if not isinstance(optimizer, Optimizer):
         return  # one of your own, which need not say what it changes
     own = {id(p) for part in (model, loss) if isinstance(part, Module) for p in part.parameters()}
     if not any(id(p) in own for p in optimizer.parameters):
         raise ValueError(
-            "fit: none of the optimiser's parameters are the model's, so nothing would be trained; make the "
-            f"optimiser with this model, as optim.{type(optimizer).__name__}(model.parameters(), ...)"
+            f"{who}: none of the optimiser's parameters are the model's, so nothing would be trained; make "
+            f"the optimiser with this model, as optim.{type(optimizer).__name__}(model.parameters(), ...)"
         )
 
 
 def check_rate(schedule: Any, optimizer: Any) -> float:
     """The rate that the schedule multiplies. TypeError unless it is one, and the optimiser has a rate."""
     check_schedule("fit", "schedule", schedule)
+    if schedule is None and not hasattr(optimizer, "lr"):
+        return 0.0
+    return rate_of("fit: schedule", optimizer)
+
+
+def rate_of(who: str, optimizer: Any) -> float:
+    """The optimiser's learning rate. TypeError unless it has one that can be set."""
     rate = getattr(optimizer, "lr", None)
-    if schedule is None or isinstance(rate, (int, float)):
-        return float(rate or 0.0)
-    raise TypeError(f"fit: schedule sets optimizer.lr, which {kind(optimizer)} does not have")
+    if not isinstance(rate, (int, float)):
+        raise TypeError(f"{who} sets optimizer.lr, which {kind(optimizer)} does not have")
+    return float(rate)
 
 
 def checked_callbacks(callbacks: object) -> list[Callback]:

@@ -23,9 +23,9 @@ Array = npt.NDArray[Any]
 
 _SAMPLES = 512
 _LARGE, _SMALL = 5.0, 0.02  # root mean square of x: a network is made for about 1
-_UNEVEN = 100.0  # largest over smallest standard deviation of features
+_UNEVEN = 100.0  # largest span of a feature over the median one
 _DEAD, _SATURATED = 0.2, 0.5  # shares of units, and of outputs, that are borne
-_EXPLODING = 100.0  # norm of the gradient of all parameters
+_EXPLODING = 100.0  # norm of the gradient of all parameters, of a loss that is a mean
 _VANISHING = 1e-5  # root mean square of the first weight's gradient over the last one's
 _CHANCE = 3.0  # standard deviations by which neighbours must agree more often than by chance
 
@@ -119,7 +119,9 @@ def _findings(model: Module, loss: Any, x: Array, y: Array) -> Iterator[Finding]
         return
     with np.errstate(all="ignore"):
         value.backward()
-    yield from _of_gradients(model)
+    # An autoencoder's own loss is a sum over the elements of a sample.
+    elements = y_pred.size / len(x) if loss == own_loss(model) else 1.0
+    yield from _of_gradients(model, elements)
 
 
 def _of_input(model: Module, x: Array) -> Iterator[Finding]:
@@ -139,16 +141,17 @@ def _of_input(model: Module, x: Array) -> Iterator[Finding]:
             f"x runs from {x.min():g} to {x.max():g} with root mean square {size:.3g}; subtract the mean and "
             "divide by the standard deviation of the training data (images: divide by 255)",
         )
-    deviations = wide.std(axis=0).reshape(-1) if x.ndim == 2 and len(x) > 1 else np.ones(1)
-    # Pixels that hardly ever differ from 0 are no other unit of measure: those of one scale share a range.
-    ranges = np.ptp(wide, axis=0).reshape(-1) if x.ndim == 2 and len(x) > 1 else np.ones(1)
-    varied = ranges[deviations > 0]
-    if len(varied) and varied.max() > _UNEVEN * varied.min():
+    if x.ndim != 2:
+        return
+    # A pixel that hardly ever differs from 0 spans little and does no harm: one that spans far more does.
+    spans = np.ptp(wide, axis=0)
+    usual = float(np.median(spans[spans > 0])) if spans.any() else 1.0
+    if spans.max() > _UNEVEN * usual:
         yield Finding(
             "input",
             "",
-            f"features differ in scale: feature {int(ranges.argmax())} spans {varied.max():.3g}, another "
-            f"only {varied.min():.3g}; divide each by its standard deviation",
+            f"features differ in scale: feature {int(spans.argmax())} spans {spans.max():.3g}, half of the "
+            f"others at most {usual:.3g}; divide each by its standard deviation",
         )
 
 
@@ -215,14 +218,17 @@ def _of_activations(seen: list[tuple[str, Module, Array]], y_pred: Tensor) -> It
                 )
 
 
-def _of_gradients(model: Module) -> Iterator[Finding]:
-    """Norms of the gradients, over all parameters and from the first weight to the last."""
+def _of_gradients(model: Module, elements: float) -> Iterator[Finding]:
+    """Norms of the gradients, over all parameters and from the first weight to the last.
+
+    elements: how many of them the loss is a sum of.
+    """
     gradients = [(name, p.grad) for name, p in model.named_parameters() if p.grad is not None]
     for name, gradient in gradients:
         if not np.isfinite(gradient).all():
             yield Finding("exploding gradients", name, "its gradient is not finite")
             return
-    norm = float(np.sqrt(sum(float((g.astype(np.float64) ** 2).sum()) for _, g in gradients)))
+    norm = float(np.sqrt(sum(float((g.astype(np.float64) ** 2).sum()) for _, g in gradients))) / elements
     if norm > _EXPLODING:
         largest = max(gradients, key=lambda each: float(np.abs(each[1]).max()))[0]
         yield Finding(

@@ -17,7 +17,7 @@ from lamina import config
 from lamina.data.loader import Loader
 from lamina.nn import Module
 from lamina.ops import _check as check
-from lamina.train.checks import check_loss, check_model, check_optimizer, check_rate
+from lamina.train.checks import check_loss, check_model, check_optimizer, rate_of
 from lamina.train.evaluate import Loss, compared, own_loss, scalar
 from lamina.train.feed import Batch, Feed, feed_of
 
@@ -100,8 +100,8 @@ def find_lr(
     check_model("find_lr", model)
     loss = own_loss(model) if loss is None else loss
     check_loss("find_lr", loss)
-    check_optimizer(optimizer, model, loss)
-    check_rate(None, optimizer)
+    check_optimizer("find_lr", optimizer, model, loss)
+    rate_of("find_lr", optimizer)
     least, most = check.number("find_lr", "least", least), check.number("find_lr", "most", most)
     if not 0 < least < most:
         raise ValueError(f"find_lr: expected 0 < least < most, got {least:g} and {most:g}")

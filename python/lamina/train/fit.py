@@ -106,7 +106,7 @@ def fit(
         optimizer = Adam(model.parameters(), 1e-3)
     loss = own_loss(model) if loss is None else loss
     check_loss("fit", loss)
-    check_optimizer(optimizer, model, loss)
+    check_optimizer("fit", optimizer, model, loss)
     rate = check_rate(schedule, optimizer)
     callbacks = checked_callbacks(callbacks)
     named = resolve(metrics)
