@@ -12,7 +12,7 @@ from report import times
 
 _COLOURS = {"forward": "#2a6f97", "predict": "#2a6f97", "training step": "#bc4b2f", "step": "#bc4b2f"}
 _BACKWARD = "#e09f3e"
-_PEERS = ("#2a6f97", "#bc4b2f", "#5a8f3c", "#8e5ea2", "#e09f3e", "#3a3a3a", "#c06c9e")
+PEERS = ("#2a6f97", "#bc4b2f", "#5a8f3c", "#8e5ea2", "#e09f3e", "#3a3a3a", "#c06c9e")
 _TICKS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 _LABELS, _PLOT, _ROW, _TOP = (
     330,
@@ -40,10 +40,15 @@ def draw(result: dict[str, Any], path: Path) -> None:
         f"float32; NumPy {about['numpy']} on {about['blas'].split()[0]}"
     )
     width, height = len(panels) * (_LABELS + _PLOT + 60), max(panel.height for panel in panels)
-    parts = [_text(width / 2, 24, title, size=14, anchor="middle")]
+    parts = [text(width / 2, 24, title, size=14, anchor="middle")]
     for i, panel in enumerate(panels):
         parts.append(f'<g transform="translate({i * (_LABELS + _PLOT + 60)} 0)">{"".join(panel.parts)}</g>')
-    path.write_text(
+    path.write_text(page(width, height, parts))
+
+
+def page(width: float, height: float, parts: list[str]) -> str:
+    """A white page with what stands on it."""
+    return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" '
         f'height="{height}" font-family="sans-serif"><rect width="100%" height="100%" fill="white"/>'
         f"{''.join(parts)}</svg>\n"
@@ -57,15 +62,15 @@ class _Panel:
         self._low, self._high = math.log(min(0.5, least / 1.3)), math.log(max(2.0, greatest) * 1.7)
         bottom = _TOP + _ROW * len(labels)
         self.height = bottom + 50
-        self.parts = [_text(_LABELS + _PLOT / 2, 50, title, size=12, anchor="middle")]
+        self.parts = [text(_LABELS + _PLOT / 2, 50, title, size=12, anchor="middle")]
         for tick in _TICKS:
             if self._low <= math.log(tick) <= self._high:
                 x = self.x(tick)
                 colour = "#222222" if tick == 1 else "#dddddd"
                 self.parts.append(f'<path d="M{x:.1f} {_TOP - 8}V{bottom}" stroke="{colour}"/>')
-                self.parts.append(_text(x, bottom + 15, f"{tick:g}x", anchor="middle"))
+                self.parts.append(text(x, bottom + 15, f"{tick:g}x", anchor="middle"))
         for row, label in enumerate(labels):
-            self.parts.append(_text(_LABELS - 8, self.y(row) + 4, label, anchor="end"))
+            self.parts.append(text(_LABELS - 8, self.y(row) + 4, label, anchor="end"))
 
     def x(self, value: float) -> float:
         return _LABELS + _PLOT * (math.log(value) - self._low) / (self._high - self._low)
@@ -84,8 +89,9 @@ class _Panel:
         self.parts.append(f'<circle {at} r="{radius}" fill="{colour}" fill-opacity="0.85"/>')
 
 
-def _text(x: float, y: float, text: str, size: int = 11, anchor: str = "start") -> str:
-    return f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size}" text-anchor="{anchor}">{escape(text)}</text>'
+def text(x: float, y: float, words: str, size: int = 11, anchor: str = "start") -> str:
+    """Words whose start, middle or end stands at x."""
+    return f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size}" text-anchor="{anchor}">{escape(words)}</text>'
 
 
 def _epoch(result: dict[str, Any], isa: str, threads: int) -> float | None:
@@ -125,7 +131,7 @@ def _speedups(bars: list[tuple[str, str, list[float]]]) -> _Panel:
         if len(speedups) > 1:
             for value in speedups:
                 panel.dot(row, value, "#222222", 2)
-        panel.parts.append(_text(panel.x(max(*speedups, mean, 1.0)) + 6, panel.y(row) + 4, times(mean)))
+        panel.parts.append(text(panel.x(max(*speedups, mean, 1.0)) + 6, panel.y(row) + 4, times(mean)))
     return panel
 
 
@@ -144,11 +150,11 @@ def _rivals(rows: list[dict[str, Any]], peers: list[str]) -> _Panel:
         min(ratios.values()),
         max(ratios.values()),
     )
-    colours = dict(zip(peers, _PEERS * 3, strict=False))
+    colours = dict(zip(peers, PEERS * 3, strict=False))
     for (row, peer), ratio in ratios.items():
         panel.dot(row, ratio, colours[peer], 4.5)
     for i, peer in enumerate(peers):
         x = _LABELS + i * _PLOT / len(peers)
         panel.parts.append(f'<circle cx="{x:.1f}" cy="{panel.height - 14}" r="4.5" fill="{colours[peer]}"/>')
-        panel.parts.append(_text(x + 8, panel.height - 10, peer))
+        panel.parts.append(text(x + 8, panel.height - 10, peer))
     return panel

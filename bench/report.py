@@ -104,6 +104,12 @@ def write(result: dict[str, Any], path: Path, picture_path: Path | None) -> None
     if picture_path is None:
         return
     print(f"\nresults: {path}")
+    if "k_cost" in result:
+        import k_cost
+
+        over_k = picture_path.with_name(f"{picture_path.stem}-k_cost.svg")
+        k_cost.draw(result["k_cost"], over_k)
+        print(f"picture: {over_k}")
     if not result["rows"]:
         return
     import picture  # which takes from here, too

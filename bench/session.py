@@ -10,6 +10,7 @@ from typing import Any
 import cases
 import epoch
 import footprint
+import k_cost
 import kernels
 import machine
 import networks
@@ -73,6 +74,11 @@ class Session:
             for isa in self.isas:
                 with self.on(isa):
                     self.measure(isa)
+            if "k_cost" in self.options.cases:
+                options = self.options
+                self.result["k_cost"] = k_cost.measure(
+                    options.quick, 4 * options.seconds, self.rivals, self.say
+                )
             if "footprint" in self.options.cases:
                 self.result["footprint"] = footprint.measure(self.options, self.threads, self.say)
         except KeyboardInterrupt:

@@ -57,7 +57,7 @@ def _row(
     row: dict[str, Any] = {"case": network.name, "shape": network.shape, "pass": what, "times": {}}
     start = Trainer(network)
     weights = start.model.state_dict()
-    compute = _losses if what == "training step" else _prediction
+    compute = losses if what == "training step" else _prediction
     with lm.use_backend("numpy"):
         exact = compute(Trainer(network, like=start.model, dtype=np.float64), x, y)
     ((name, right),) = exact.items()
@@ -71,12 +71,17 @@ def _row(
     row |= {"error": errors["cpp"][name], "errors": errors, "bounds": {name: allowed}}
     if wrong := [backend for backend in errors if not errors[backend][name] <= allowed]:
         return row | {"wrong": f"{' and '.join(wrong)}: {name} differ from float64: {errors}"}
-    spec = {"op": "model", "shape": network.name, "pass": what, "layers": layers(network), "steps": _STEPS}
-    spec |= {"loss": network.loss, "lr": _LR, "input": 0 if network.tokens else len(network.sample)}
+    spec = described(network, what)
     jobs = rivals.enter("training", spec, {**weights, "x": x, "y": y}, lambda got: disagreement(got, exact))
     turns = {backend: local(backend, _call(trainers[backend], what, x, y)) for backend in trainers}
     row |= finished(rivals.race(turns, jobs, seconds), flops, 0)
     return row | {"samples_per_second": network.batch / row["times"]["cpp"]["median"]}
+
+
+def described(network: Network, what: str) -> dict[str, Any]:
+    """For peers."""
+    spec = {"op": "model", "shape": network.name, "pass": what, "layers": layers(network), "steps": _STEPS}
+    return spec | {"loss": network.loss, "lr": _LR, "input": 0 if network.tokens else len(network.sample)}
 
 
 def _call(trainer: Trainer, what: str, x: np.ndarray, y: np.ndarray) -> Callable[[], Any]:
@@ -85,7 +90,8 @@ def _call(trainer: Trainer, what: str, x: np.ndarray, y: np.ndarray) -> Callable
     return lambda: trainer.step(x, y)
 
 
-def _losses(trainer: Trainer, x: np.ndarray, y: np.ndarray) -> dict[str, np.ndarray]:
+def losses(trainer: Trainer, x: np.ndarray, y: np.ndarray) -> dict[str, np.ndarray]:
+    """Of the first steps."""
     return {"losses": np.array([trainer.step(x, y) for _ in range(_STEPS)])}
 
 

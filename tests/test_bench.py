@@ -213,6 +213,51 @@ def test_torch_computes_the_same_where_it_is_installed(op):
     assert all("torch" in row["times"] for row in rows if row["pass"].startswith("forward"))
 
 
+AUTOENCODERS = ("sigmoid_autoencoder", "k_sparse_autoencoder", "conv_autoencoder")
+
+
+@pytest.mark.usefixtures("bench")
+@pytest.mark.parametrize("name", AUTOENCODERS)
+def test_torch_trains_the_same_autoencoders_where_it_is_installed(name):
+    pytest.importorskip("torch")
+    import training
+    from contenders import Rivals
+    from networks import NETWORKS
+
+    said = []
+    rivals = Rivals({"torch": sys.executable}, 1, said.append)
+    try:
+        rows = training.rows_of(NETWORKS[name], 0.01, rivals)
+    finally:
+        rivals.close()
+    assert said == []
+    for row in rows:
+        assert "wrong" not in row
+        assert "torch" in row["times"]
+
+
+@pytest.mark.usefixtures("bench")
+def test_the_work_of_an_autoencoder_step():
+    from networks import NETWORKS, flops
+
+    dense = 2 * 100 * 784 * 1000
+    assert flops(NETWORKS["sigmoid_autoencoder"]) == (2 * dense, 5 * dense)
+    assert flops(NETWORKS["k_sparse_autoencoder"]) == (1.025 * dense, 1.1 * dense)
+
+
+def test_the_cost_over_k_is_drawn(tmp_path):
+    done, result = quick(tmp_path, "k_cost", "--picture", tmp_path / "bars.svg")
+    assert [row["k"] for row in result["k_cost"]] == [5, 500]
+    for row in result["k_cost"]:
+        assert f"k = {row['k']}" in done.stdout
+        assert all(value > 0 for value in row["times"].values())
+    few, many = (row["times"] for row in result["k_cost"])
+    assert few["k-sparse"] < many["k-sparse"]
+    picture = ElementTree.parse(tmp_path / "bars-k_cost.svg").getroot()
+    words = {text.text for text in picture.iter("{http://www.w3.org/2000/svg}text")}
+    assert {"5", "500", "k-sparse", "dense, sigmoid"} <= words
+
+
 # papers -----------------------------------------------------------------------------------------------
 
 

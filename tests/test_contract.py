@@ -349,6 +349,8 @@ def test_an_offset_outside_the_window_chooses_nothing(module):
     argmax = np.full((2, 2, 3, 3), 4, np.uint8)  # a window of 2 x 2 has the offsets 0 to 3
     dx = module.max_pool2d_backward(_f(2, 2, 3, 3), argmax, (4, 6), *_POOL)
     np.testing.assert_array_equal(dx, np.zeros((2, 4, 6, 3)))
+    found = module.max_unpool2d_backward(_f(2, 4, 6, 3), argmax, *_POOL)
+    np.testing.assert_array_equal(found, np.zeros((2, 2, 3, 3)))
 
 
 def test_reference_refuses_a_label_out_of_range_and_an_unknown_algorithm():

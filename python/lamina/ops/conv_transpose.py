@@ -2,6 +2,8 @@
 
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from lamina.config import backend
 from lamina.ops import _check as check
 from lamina.ops import _windows as windows
@@ -57,8 +59,8 @@ def conv_transpose2d(
     windows.require_possible(op, output, x.itemsize)
     options = (stride, sides, dilation, groups, algorithm)
     y: Array = backend().conv2d_backward_input(x, w, size, *options)
-    if rest:
-        y += rest[0]
+    if rest:  # a whole image at a time: NumPy is slow along few channels
+        y += np.tile(rest[0], (*size, 1))
     return y, ConvTranspose2dContext(x, w, bool(rest), output, options)
 
 

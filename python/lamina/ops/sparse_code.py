@@ -14,6 +14,7 @@ from lamina.ops import _check as check
 from lamina.ops._check import Array
 
 _Units = npt.NDArray[np.int64]
+_CROWDED = 4  # where k is more than a 4th of the units, dense products are faster
 
 
 def _check_k(op: str, k: Any, units: int) -> int:
@@ -92,9 +93,52 @@ def k_sparse_linear_backward(
     """dvalues (M,k) -> dx (M,D) or None where it is not needed, dw (N,D), db (N,) or None."""
     x, w, units = ctx.x, ctx.w, ctx.units
     dvalues = check.gradient("k_sparse_linear_backward", "dvalues", dvalues, w, units.shape)
-    dx: Array | None = backend().sparse_linear(dvalues, units, w, None) if needs_dx else None
-    dw: Array = backend().sparse_outer(units, dvalues, x, None, None, len(w))
+    dx = _decoded(dvalues, units, w, None) if needs_dx else None
+    dw = _outer(units, dvalues, x, len(w))
     return dx, dw, _sums(units, dvalues, len(w)) if ctx.has_bias else None
+
+
+# What follows takes a code whose units are different in each row.
+def _crowded(units: _Units, n: int) -> bool:
+    return bool(_CROWDED * units.shape[1] > n)
+
+
+def _spread(values: Array, units: _Units, n: int) -> Array:
+    code: Array = np.zeros((len(values), n), values.dtype)
+    np.put_along_axis(code, units, values, axis=1)
+    return code
+
+
+def _decoded(values: Array, units: _Units, w: Array, b: Array | None) -> Array:
+    """The code times w (N,D), and b."""
+    found: Array
+    if _crowded(units, len(w)):
+        found = backend().gemm(_spread(values, units, len(w)), w, b)
+    else:
+        found = backend().sparse_linear(values, units, w, b)
+    return found
+
+
+def _dots(dy: Array, units: _Units, w: Array) -> Array:
+    """dy (M,D) times the chosen rows of w."""
+    if _crowded(units, len(w)):
+        return np.take_along_axis(backend().gemm(dy, w.T), units, axis=1)
+    found: Array = backend().sparse_dots(dy, units, w)
+    return found
+
+
+def _outer(
+    units: _Units, values: Array, dy: Array, n: int, values2: Array | None = None, x: Array | None = None
+) -> Array:
+    """The code, transposed, times dy (M,D); and likewise of values2 and x, if they are given."""
+    found: Array
+    if not _crowded(units, n):
+        found = backend().sparse_outer(units, values, dy, values2, x, n)
+        return found
+    found = backend().gemm(_spread(values, units, n).T, dy)
+    if values2 is not None:
+        found += backend().gemm(_spread(values2, units, n).T, x)
+    return found
 
 
 def _sums(units: _Units, values: Array, n: int) -> Array:
@@ -160,7 +204,7 @@ def tied_k_sparse(
     x, w, b, c = check.floats(op, x=x, w=w, b=b, c=c)
     (values, units), _ = _encode(op, x, w, {"b": b}, k)
     check.shape(op, "c", c, (x.shape[1],), "one per column of w")
-    y: Array = backend().sparse_linear(values, units, w, c)
+    y = _decoded(values, units, w, c)
     return (y, values, units), TiedKSparseContext(x, w, values, units)
 
 
@@ -171,7 +215,7 @@ def tied_k_sparse_backward(
     x, w, values, units = ctx
     dy = check.gradient("tied_k_sparse_backward", "dy", dy, w, x.shape)
     dvalues = check.gradient("tied_k_sparse_backward", "dvalues", dvalues, w, units.shape)
-    dz: Array = backend().sparse_dots(dy, units, w) + dvalues
-    dx: Array | None = backend().sparse_linear(dz, units, w, None) if needs_dx else None
-    dw: Array = backend().sparse_outer(units, values, dy, dz, x, len(w))
+    dz = _dots(dy, units, w) + dvalues
+    dx = _decoded(dz, units, w, None) if needs_dx else None
+    dw = _outer(units, values, dy, len(w), dz, x)
     return dx, dw, _sums(units, dz, len(w)), backend().bias_backward(dy)
