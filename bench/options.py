@@ -11,6 +11,7 @@ KERNELS = (
     "conv2d",
     "max_pool2d",
     "avg_pool2d",
+    "batch_norm",
     "lstm_cell",
     "rnn_cell",
     "lstm",

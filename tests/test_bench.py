@@ -194,7 +194,8 @@ def test_a_peer_trains_in_its_own_process():
 
 @pytest.mark.usefixtures("bench")
 @pytest.mark.parametrize(
-    "op", ["conv2d", "max_pool2d", "avg_pool2d", "gemm", "lstm_cell", "embedding", "topk"]
+    "op",
+    ["conv2d", "max_pool2d", "avg_pool2d", "batch_norm", "gemm", "lstm_cell", "embedding", "topk"],
 )
 def test_torch_computes_the_same_where_it_is_installed(op):
     pytest.importorskip("torch")

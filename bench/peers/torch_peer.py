@@ -34,7 +34,7 @@ def back(t: Tensor) -> np.ndarray:
 def kernel(spec: dict[str, Any], a: Arrays, variant: str) -> Job:
     """One op, forward or forward + backward."""
     op, options, last = spec["op"], spec["options"], variant == "channels_last"
-    if last and op not in ("conv2d", "max_pool2d", "avg_pool2d"):
+    if last and op not in ("conv2d", "max_pool2d", "avg_pool2d", "batch_norm"):
         raise Unsupported(f"{op} has no layout")
     images = {name for name in a if a[name].ndim == 4}
     t = {name: image(x, last) if name in images else torch.from_numpy(x) for name, x in a.items()}
@@ -82,6 +82,15 @@ def _pool(function: Callable[..., Tensor]) -> Callable[..., Built]:
         return lambda: function(t["x"], *sizes), [t["x"]], [t["dy"]], ("y", "dx")
 
     return build
+
+
+def _batch_norm(t: dict[str, Tensor], options: dict[str, Any]) -> Built:
+    x, gamma, beta = t["x"], t["gamma"], t["beta"]
+
+    def call() -> Tensor:
+        return F.relu(F.batch_norm(x, None, None, gamma, beta, training=True))
+
+    return call, [x, gamma, beta], [t["dy"]], ("y", "dx", "dgamma", "dbeta")
 
 
 def _gemm(t: dict[str, Tensor], options: dict[str, Any]) -> Built:
@@ -165,6 +174,7 @@ _OPS: dict[str, Callable[..., Built]] = {
     "conv2d": _conv2d,
     "max_pool2d": _pool(F.max_pool2d),
     "avg_pool2d": _pool(F.avg_pool2d),
+    "batch_norm": _batch_norm,
     "gemm": _gemm,
     "lstm_cell": _lstm_cell,
     "lstm": _sequence(torch._VF.lstm, 4),

@@ -1,7 +1,7 @@
 // Batch normalisation (Ioffe & Szegedy 2015) of the columns of x (M,C): in NHWC, rows are the pixels of all images.
 //
 //   z = (x - mean) scale + shift,   scale = gamma inv,   inv = 1 / sqrt(var + eps),   shift = beta;   y = z or relu(z)
-//   dshift = sum d,   dscale' = sum d (x - mean) inv,   d = dy where relu let it pass
+//   dbeta = sum d,   dgamma = sum d (x - mean) inv,   d = dy where relu let it pass
 //   dx = scale (d - (sum d)/M - (x - mean) inv^2 (sum d (x - mean))/M),   or scale d with frozen statistics
 //
 // Whether relu let an element pass is worked out anew from x, so that y is not read again. Tasks: blocks of rows, small

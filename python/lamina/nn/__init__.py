@@ -19,7 +19,15 @@ from lamina.nn.global_pool import (
 )
 from lamina.nn.linear import Linear
 from lamina.nn.locally_connected import LocallyConnected1d, LocallyConnected2d
-from lamina.nn.losses import BCEWithLogitsLoss, CrossEntropyLoss, MSELoss
+from lamina.nn.losses import (
+    BCELoss,
+    BCEWithLogitsLoss,
+    CrossEntropyLoss,
+    HingeLoss,
+    HuberLoss,
+    KLDivLoss,
+    MSELoss,
+)
 from lamina.nn.memory_blocks import MemoryBlocks
 from lamina.nn.module import Module, Parameter
 from lamina.nn.norm import BatchNorm1d, BatchNorm2d, GroupNorm, LayerNorm, LocalResponseNorm
@@ -33,6 +41,10 @@ from lamina.nn.upsample import Upsample
 from lamina.nn.wrappers import Bidirectional, TimeDistributed
 
 __all__ = [
+    "BCELoss",
+    "HingeLoss",
+    "HuberLoss",
+    "KLDivLoss",
     "Dropout2d",
     "LocallyConnected1d",
     "LocallyConnected2d",

@@ -69,7 +69,8 @@ class _BatchNorm(_Norm):
     def forward(self, x: Tensor) -> Tensor:
         """x of the shape that the class names -> y of the same shape."""
         x = self._require(x, self.num_features, self._letters)
-        statistics = [] if self.training else [self.running_mean, self.running_var]
+        running = (self.running_mean, self.running_var)
+        statistics = [] if self.training else [a.astype(x.dtype, copy=False) for a in running]
         gamma, beta = self._parameters()
         count = x.size // self.num_features
         if self.training and count < 2:
