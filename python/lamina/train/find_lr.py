@@ -36,18 +36,22 @@ class Rates:
     def suggestion(self) -> float:
         """The rate at which the loss falls most steeply over the logarithm of the rate.
 
-        At most a third of the rate with the least loss, near which training is about to blow up. ValueError
-        if the loss never fell.
+        Of the rates after which a tenth of the whole fall is done, for before that the losses of different
+        batches differ more than steps change them. At most a third of the rate with the least loss, near
+        which training is about to blow up. ValueError if the loss never fell.
         """
-        slope = np.gradient(self.losses, np.log(self.rates)) if len(self.rates) > 1 else np.zeros(1)
-        # Behind the least loss the fall is over; what still falls there is the mean that swings.
-        least = int(np.argmin(self.losses))
-        slope = slope[: least + 1]
-        if slope.min() >= 0:
+        least = int(np.argmin(self.losses))  # behind it, what still falls is the mean that swings
+        start = float(np.median(self.losses[: max(1, least // 3)]))
+        fall = start - self.losses[least]
+        if not fall > 0:
             raise ValueError(
                 "find_lr: the loss fell at no rate; try others with least= and most=, or look at lm.doctor"
             )
-        return float(min(self.rates[int(np.argmin(slope))], self.rates[least] / 3))
+        slope = np.gradient(self.losses, np.log(self.rates))[: least + 1]
+        above = np.flatnonzero(self.losses[: least + 1] > start - fall / 10)
+        begun = int(above[-1]) if len(above) else 0
+        steepest = begun + int(np.argmin(slope[begun:]))
+        return float(min(self.rates[steepest], self.rates[least] / 3))
 
     def plot(self, path: str | os.PathLike[str] | None = None) -> Any:
         """Draw the loss over the rate, with the suggestion; returns the matplotlib Figure.
