@@ -157,6 +157,14 @@ def test_fused_networks_answer_alike(name):
         np.testing.assert_array_equal(value, before[key])
 
 
+def test_a_layer_that_stands_twice_is_folded_twice_apart():
+    conv = nn.Conv2d(6, 6, 1)
+    model = _random(nn.Sequential(conv, nn.BatchNorm2d(6), conv, nn.BatchNorm2d(6, relu=True), conv))
+    fused = nn.fuse(model)
+    assert [type(layer).__name__ for layer in fused] == ["Conv2d", "Conv2d", "ReLU", "Conv2d"]
+    np.testing.assert_allclose(fused.predict(IMAGE), model.predict(IMAGE), rtol=1e-3, atol=1e-3)
+
+
 def test_fuse_refuses_other_things():
     with pytest.raises(TypeError, match="fuse: model must be a Module, got"):
         nn.fuse([1])

@@ -36,26 +36,32 @@ def _fuse_sequential(module: Sequential) -> None:
     kept: list[Module] = []
     for layer in module:
         before = kept[-1] if kept else None
-        if (isinstance(before, Conv2d) and isinstance(layer, BatchNorm2d)) or (
-            isinstance(before, Linear) and isinstance(layer, BatchNorm1d)
+        if (type(before) is Conv2d and type(layer) is BatchNorm2d) or (
+            type(before) is Linear and type(layer) is BatchNorm1d
         ):
-            _fold(before, layer)
-            kept += [ReLU().eval()] if layer.relu else []
+            kept[-1] = _folded(before, layer)
         else:
             kept.append(layer)
+            continue
+        if layer.relu:
+            kept.append(ReLU().eval())
     for i in range(len(module)):
         delattr(module, str(i))
     for i, layer in enumerate(kept):
         setattr(module, str(i), layer)
 
 
-def _fold(layer: Conv2d | Linear, norm: BatchNorm1d | BatchNorm2d) -> None:
-    """y = (w x + b - mean) scale + beta: w scale, and (b - mean) scale + beta for the bias."""
-    w = layer.weight.data
+def _folded(layer: Conv2d | Linear, norm: BatchNorm1d | BatchNorm2d) -> Module:
+    """y = (w x + b - mean) scale + beta: w scale, and (b - mean) scale + beta for the bias.
+
+    A layer of its own: `layer` may stand in other places too.
+    """
+    w, found = layer.weight.data, copy.copy(layer)
     scale = _wide(norm.weight, 1.0) / np.sqrt(norm.running_var.astype(np.float64) + norm.eps)
     bias = (_wide(layer.bias, 0.0) - norm.running_mean) * scale + _wide(norm.bias, 0.0)
-    layer.weight = Parameter((w * scale.reshape(-1, *[1] * (w.ndim - 1))).astype(w.dtype))
-    layer.bias = Parameter(bias.astype(w.dtype))
+    found.weight = Parameter((w * scale.reshape(-1, *[1] * (w.ndim - 1))).astype(w.dtype))
+    found.bias = Parameter(bias.astype(w.dtype))
+    return found
 
 
 def _wide(parameter: Parameter | None, otherwise: float) -> Array:
