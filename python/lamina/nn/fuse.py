@@ -40,11 +40,9 @@ def _fuse_sequential(module: Sequential) -> None:
             type(before) is Linear and type(layer) is BatchNorm1d
         ):
             kept[-1] = _folded(before, layer)
+            kept += [ReLU().eval()] if layer.relu else []
         else:
             kept.append(layer)
-            continue
-        if layer.relu:
-            kept.append(ReLU().eval())
     for i in range(len(module)):
         delattr(module, str(i))
     for i, layer in enumerate(kept):
