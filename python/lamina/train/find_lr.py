@@ -40,16 +40,16 @@ class Rates:
         batches differ more than steps change them. At most a third of the rate with the least loss, near
         which training is about to blow up. ValueError if the loss never fell.
         """
-        least = int(np.argmin(self.losses))  # behind it, what still falls is the mean that swings
-        start = float(np.median(self.losses[: max(1, least // 3)]))
+        early = len(self.losses) // 10  # a mean of few losses is that of their batches
+        least = early + int(np.argmin(self.losses[early:]))  # behind it, the mean swings
+        start = float(np.median(self.losses[early : early + max(1, (least - early) // 3)]))
         fall = start - self.losses[least]
         if not fall > 0:
             raise ValueError(
                 "find_lr: the loss fell at no rate; try others with least= and most=, or look at lm.doctor"
             )
         slope = np.gradient(self.losses, np.log(self.rates))[: least + 1]
-        above = np.flatnonzero(self.losses[: least + 1] > start - fall / 10)
-        begun = int(above[-1]) if len(above) else 0
+        begun = int(np.flatnonzero(self.losses[: least + 1] > start - fall / 10)[-1])
         steepest = begun + int(np.argmin(slope[begun:]))
         return float(min(self.rates[steepest], self.rates[least] / 3))
 
