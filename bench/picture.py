@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape
 
-from report import times
-
 _COLOURS = {"forward": "#2a6f97", "predict": "#2a6f97", "training step": "#bc4b2f", "step": "#bc4b2f"}
 _BACKWARD = "#e09f3e"
 PEERS = ("#2a6f97", "#bc4b2f", "#5a8f3c", "#8e5ea2", "#e09f3e", "#3a3a3a", "#c06c9e")
@@ -158,3 +156,8 @@ def _rivals(rows: list[dict[str, Any]], peers: list[str]) -> _Panel:
         panel.parts.append(f'<circle cx="{x:.1f}" cy="{panel.height - 14}" r="4.5" fill="{colours[peer]}"/>')
         panel.parts.append(text(x + 8, panel.height - 10, peer))
     return panel
+
+
+def times(factor: float) -> str:
+    """Two or three digits and an x."""
+    return f"{factor:.0f}x" if factor >= 99.5 else f"{factor:.1f}x" if factor >= 1 else f"{factor:.2f}x"

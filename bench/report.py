@@ -6,7 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import k_cost
+import picture
 from contenders import OURS
+from picture import times
 
 Say = Callable[[str], None]
 
@@ -68,11 +71,6 @@ def _ms(seconds: float) -> str:
     )
 
 
-def times(factor: float) -> str:
-    """Two or three digits and an x."""
-    return f"{factor:.0f}x" if factor >= 99.5 else f"{factor:.1f}x" if factor >= 1 else f"{factor:.2f}x"
-
-
 def _rate(row: dict[str, Any]) -> str:
     return f"{row['gflops']:.1f} GFLOP/s" if "gflops" in row else f"{row['gbytes']:.1f} GB/s"
 
@@ -105,14 +103,10 @@ def write(result: dict[str, Any], path: Path, picture_path: Path | None) -> None
         return
     print(f"\nresults: {path}")
     if "k_cost" in result:
-        import k_cost
-
         over_k = picture_path.with_name(f"{picture_path.stem}-k_cost.svg")
         k_cost.draw(result["k_cost"], over_k)
         print(f"picture: {over_k}")
     if not result["rows"]:
         return
-    import picture  # which takes from here, too
-
     picture.draw(result, picture_path)
     print(f"picture: {picture_path}")
