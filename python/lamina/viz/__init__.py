@@ -10,9 +10,11 @@ from lamina.viz.diagrams import architecture_types, unrolled
 from lamina.viz.grid import filter_grid, image_grid, reconstructions, tile
 from lamina.viz.heat import text_heat
 from lamina.viz.lags import gradient_lags
+from lamina.viz.volumes import activations
 
 __all__ = [
     "activation_histogram",
+    "activations",
     "architecture_types",
     "code_map",
     "filter_grid",
