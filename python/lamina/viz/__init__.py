@@ -10,6 +10,7 @@ from lamina.viz.diagrams import architecture_types, unrolled
 from lamina.viz.grid import filter_grid, image_grid, reconstructions, tile
 from lamina.viz.heat import text_heat
 from lamina.viz.lags import gradient_lags
+from lamina.viz.mistakes import confusion_matrix, worst_mistakes
 from lamina.viz.volumes import activations
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "activations",
     "architecture_types",
     "code_map",
+    "confusion_matrix",
     "filter_grid",
     "gradient_lags",
     "image_grid",
@@ -26,4 +28,5 @@ __all__ = [
     "text_heat",
     "tile",
     "unrolled",
+    "worst_mistakes",
 ]
