@@ -80,7 +80,7 @@ def log_softmax_backward(dy: Array, y: Array) -> Array:
 def curve(kind: str, x: Array, a: float) -> Array:
     """leaky_relu and elu (with a), softplus, silu, gelu, gelu_tanh."""
     with np.errstate(over="ignore"):
-        return np.asarray(_CURVES[kind][0](x, x.dtype.type(a)), x.dtype)  # NumPy 1 widens numbers without axes
+        return np.asarray(_CURVES[kind][0](x, x.dtype.type(a)), x.dtype)  # NumPy 1 widens scalars
 
 
 def curve_backward(kind: str, dy: Array, x: Array, a: float) -> Array:
