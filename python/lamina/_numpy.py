@@ -6,7 +6,16 @@ from typing import Any
 import numpy as np
 
 
-def call(tensor: type, function: Callable[..., Any], args: Any, kwargs: Any, recording: bool) -> Any:
+def array_from(data: np.ndarray[Any, Any], dtype: Any, copy: bool | None) -> np.ndarray[Any, Any]:
+    """What `numpy.asarray` makes of a tensor's data. ValueError where a copy is needed and forbidden."""
+    if copy is None or (copy is False and dtype in (None, data.dtype)):
+        return np.asarray(data, dtype)
+    if copy is False:
+        raise ValueError(f"a {data.dtype} tensor cannot become a {np.dtype(dtype)} array without a copy")
+    return np.array(data, dtype)
+
+
+def call(tensor: Any, function: Callable[..., Any], args: Any, kwargs: Any, recording: bool) -> Any:
     """`function` of the arrays of all tensors, also of those in lists and dicts.
 
     Raises TypeError where a gradient would be lost: the result is a number or an array of floats, one of the
@@ -22,11 +31,11 @@ def call(tensor: type, function: Callable[..., Any], args: Any, kwargs: Any, rec
     return result
 
 
-def _arrays(value: Any, tensor: type, found: list[Any]) -> Any:
+def _arrays(value: Any, tensor: Any, found: list[Any]) -> Any:
     """`value` with arrays in the place of tensors, which go to `found`."""
     if isinstance(value, tensor):
         found.append(value)
-        return value.data  # type: ignore[attr-defined]
+        return value.data
     if type(value) in (list, tuple):
         return type(value)(_arrays(each, tensor, found) for each in value)
     if isinstance(value, Mapping):

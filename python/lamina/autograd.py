@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from lamina import _numpy as for_numpy
 from lamina import _pairs as pairs
-from lamina._numpy import call as numpy_call
 from lamina._pairs import Axis
 from lamina._tape import Array, Edge, Node, edges_of, is_recording, no_grad, recording, run_backward
 from lamina.ops import _check as check
@@ -110,14 +110,10 @@ class Tensor:
 
     # what Python asks for
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
-        if copy is None or (copy is False and dtype in (None, self.dtype)):
-            return np.asarray(self.data, dtype)
-        if copy is False:
-            raise ValueError(f"a {self.dtype} tensor cannot become a {np.dtype(dtype)} array without a copy")
-        return np.array(self.data, dtype)
+        return for_numpy.array_from(self.data, dtype, copy)
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
-        return numpy_call(Tensor, function, args, kwargs, is_recording())
+        return for_numpy.call(Tensor, function, args, kwargs, is_recording())
 
     def __repr__(self) -> str:
         body = np.array2string(self.data, separator=", ", prefix="Tensor(", threshold=100)

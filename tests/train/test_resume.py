@@ -5,53 +5,16 @@ import signal
 import subprocess
 import sys
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import lamina as lm
 from lamina import nn, optim, train
+from tests.train.killed_run import run
 
-# A run with everything that has a state: two sources of random numbers, momentum, a schedule that watches,
-# averages, early stopping that will strike, and samples to validate with that are drawn at random.
-SCRIPT = """
-import os, signal, sys
-import numpy as np
-import lamina as lm
-from lamina import nn, optim, train
-
-def run(path, kill=None, epochs=9, seed=None, loader=False, **options):
-    lm.manual_seed(np.random.SeedSequence().entropy % 2**31 if seed is None and path.exists() else 5)
-    rng = np.random.default_rng(7)
-    x = rng.normal(size=(60, 4)).astype(np.float32)
-    y = (x[:, 0] + x[:, 1] > 0).astype(np.int64)
-    model = nn.Sequential(
-        nn.Linear(4, 8, rng=0), nn.Dropout(0.3), nn.Tanh(), nn.Dropout(0.1, rng=3), nn.Linear(8, 2, rng=1)
-    )
-    def strike(run):
-        if kill is not None and run.step == kill:
-            os.kill(os.getpid(), signal.SIGKILL)
-    callbacks = [train.EMA(0.8), train.EarlyStopping(patience=3), train.CSVLogger(path.with_suffix(".csv")),
-                 train.LambdaCallback(on_batch_end=strike)]
-    data = (x, y) if not loader else (lm.data.Loader(x, y, batch_size=7, augment=noise),)
-    given = dict(validation=0.25, batch_size=7) if not loader else dict(validation=(x, y))
-    history = lm.fit(
-        model, *data, loss=nn.CrossEntropyLoss(), optimizer=optim.Adam(model.parameters(), 0.05),
-        epochs=epochs, metrics=["accuracy"], callbacks=callbacks, resume=path, seed=seed, verbose=0,
-        schedule=optim.WarmUp(1, optim.Plateau(patience=0, gamma=0.7)), **{**given, **options},
-    )
-    return model, history
-
-def noise(x, y, rng):
-    return x + rng.normal(size=x.shape).astype(np.float32), y
-"""
-exec(SCRIPT)
-
-MAIN = """
-from pathlib import Path
-path, kill, seed, loader = sys.argv[1:]
-run(Path(path), kill=int(kill), seed=None if seed == "None" else int(seed), loader=loader == "True")
-"""
+ROOT = Path(__file__).parents[2]
 
 
 def weights(model):
@@ -60,14 +23,16 @@ def weights(model):
 
 @pytest.mark.parametrize(("seed", "loader"), [(None, False), (3, False), (None, True), (3, True)])
 def test_killed_twice_and_nothing_is_different(tmp_path, seed, loader):
-    whole, history = run(tmp_path / "whole", seed=seed, loader=loader)  # noqa: F821
+    whole, history = run(tmp_path / "whole", seed=seed, loader=loader)
     path = tmp_path / "killed"
     for kill in ("16", "33"):  # some epochs on, in the middle of one
         arguments = [str(path), kill, str(seed), str(loader)]
-        done = subprocess.run([sys.executable, "-c", SCRIPT + MAIN, *arguments], env=os.environ, check=False)
+        done = subprocess.run(
+            [sys.executable, "-m", "tests.train.killed_run", *arguments], cwd=ROOT, check=False
+        )
         assert done.returncode == -signal.SIGKILL
         assert path.exists()
-    model, again = run(path, seed=seed, loader=loader)  # noqa: F821
+    model, again = run(path, seed=seed, loader=loader)
     assert weights(model) == weights(whole)
     assert dict(again) == dict(history)
     assert again.stopped == history.stopped
@@ -77,12 +42,12 @@ def test_killed_twice_and_nothing_is_different(tmp_path, seed, loader):
 
 def test_a_finished_run_is_not_repeated_but_may_be_prolonged(tmp_path):
     path = tmp_path / "run"
-    first, history = run(path, epochs=3, seed=1)  # noqa: F821
-    second, again = run(path, epochs=3, seed=1)  # noqa: F821
+    first, history = run(path, epochs=3, seed=1)
+    second, again = run(path, epochs=3, seed=1)
     assert weights(first) == weights(second)
     assert dict(again) == dict(history)
-    longer, more = run(path, epochs=5, seed=1)  # noqa: F821
-    straight, right = run(tmp_path / "straight", epochs=5, seed=1)  # noqa: F821
+    longer, more = run(path, epochs=5, seed=1)
+    straight, right = run(tmp_path / "straight", epochs=5, seed=1)
     assert more.epochs == 5
     assert dict(more) == dict(right)
     assert weights(longer) == weights(straight)
