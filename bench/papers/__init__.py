@@ -9,4 +9,7 @@ NAMES = (
     "makhzani2014",
     "compression",
     "ufldl",
+    "convnetjs",
+    "cs231n",
+    "residual",
 )

@@ -12,8 +12,8 @@ from itertools import pairwise
 import numpy as np
 
 import lamina as lm
-from lamina import autoencoders, config, optim, train
-from papers.row import Effort, Row, progress
+from lamina import autoencoders, optim, train
+from papers.row import Effort, Row, all_processors, progress
 
 TITLE = "Hinton & Salakhutdinov 2006, Reducing the dimensionality of data with neural networks (Science 313)"
 
@@ -36,13 +36,9 @@ def run(effort: Effort) -> Iterator[Row]:
         return
     pixels = (each.reshape(len(each), -1) for each in (data.x_train, data.x_test))
     x, x_test = (each[:3000] if effort.quick else each for each in pixels)
-    former = config.get_num_threads()
-    config.set_num_threads(int(lm.build_info()["cpu_limit"]))
-    try:
+    with all_processors():
         for size in (8, 30) if effort.quick else (8, 30, 100):
             yield from _rows(size, x, x_test, effort)
-    finally:
-        config.set_num_threads(former)
 
 
 def _rows(size: int, x, x_test, effort: Effort) -> Iterator[Row]:

@@ -6,8 +6,8 @@ from math import log
 import numpy as np
 
 import lamina as lm
-from lamina import config, nn, ops, optim, text
-from papers.row import Effort, Row, progress
+from lamina import nn, ops, optim, text
+from papers.row import Effort, Row, all_processors, progress
 
 TITLE = "Karpathy 2015, The unreasonable effectiveness of recurrent neural networks; min-char-rnn; char-rnn"
 
@@ -29,12 +29,8 @@ def run(effort: Effort) -> Iterator[Row]:
         yield Row("all else", "tinyshakespeare", f"not run: {error}", None)
         return
     yield from _min_char_rnn(data, effort.pick(50, 20_000, 200_000))
-    former = config.get_num_threads()
-    config.set_num_threads(int(lm.build_info()["cpu_limit"]))
-    try:
+    with all_processors():
         yield from _char_rnn(data, effort)
-    finally:
-        config.set_num_threads(former)
 
 
 def _hello() -> Row:

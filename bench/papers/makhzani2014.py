@@ -11,8 +11,8 @@ from typing import NamedTuple
 import numpy as np
 
 import lamina as lm
-from lamina import autoencoders, config, nn, ops, optim, train
-from papers.row import Effort, Row, progress
+from lamina import autoencoders, nn, ops, optim, train
+from papers.row import Effort, Row, all_processors, progress
 
 TITLE = "Makhzani & Frey 2014, k-Sparse autoencoders"
 
@@ -56,12 +56,8 @@ def run(effort: Effort) -> Iterator[Row]:
     used = slice(2000) if effort.quick else slice(None)
     rows = [each.reshape(len(each), -1)[used] for each in (data.x_train, data.x_test)]
     digits = Digits(rows[0], data.y_train[used], rows[1], data.y_test[used])
-    former = config.get_num_threads()
-    config.set_num_threads(int(lm.build_info()["cpu_limit"]))
-    try:
+    with all_processors():
         yield from _tables(digits, effort)
-    finally:
-        config.set_num_threads(former)
 
 
 def _recovery(k: int = 10, features: int = 512, samples: int = 2000) -> Row:

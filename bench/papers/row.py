@@ -3,9 +3,14 @@
 A module has TITLE, the paper, and `run(effort) -> Iterator[Row]`, which yields each line once it is known.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 from tqdm import tqdm
+
+import lamina as lm
+from lamina import config
 
 
 class Row(NamedTuple):
@@ -31,3 +36,14 @@ class Effort(NamedTuple):
 def progress(total: int, text: str, unit: str = "sequence") -> tqdm:
     """A bar that vanishes when it is done, and is not drawn where nobody looks."""
     return tqdm(total=total, desc=text, unit=unit, disable=None, leave=False)
+
+
+@contextmanager
+def all_processors() -> Iterator[None]:
+    """As many threads as there are processors; papers start with one, for most of their nets are tiny."""
+    former = config.get_num_threads()
+    config.set_num_threads(int(lm.build_info()["cpu_limit"]))
+    try:
+        yield
+    finally:
+        config.set_num_threads(former)

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 
 import lamina as lm
-from lamina import config, nn, optim, probe, viz
+from lamina import nn, optim, probe, viz
 from lamina.autoencoders import SparseAutoencoder
-from papers.row import Effort, Row
+from papers.row import Effort, Row, all_processors
 
 TITLE = "Ng 2011, Sparse autoencoder (CS294A notes); Ng, Ngiam, Foo, Mai, Suen 2011, UFLDL tutorial"
 
@@ -18,9 +18,7 @@ Array = np.ndarray[Any, Any]
 
 
 def run(effort: Effort) -> Iterator[Row]:
-    former = config.get_num_threads()
-    config.set_num_threads(int(lm.build_info()["cpu_limit"]))
-    try:
+    with all_processors():
         yield from _gradients()
         yield from _edges(effort)
         try:
@@ -33,8 +31,6 @@ def run(effort: Effort) -> Iterator[Row]:
         yield _softmax_regression(x, data.y_train, x_test, data.y_test, effort)
         yield from _self_taught(x, data.y_train, effort)
         yield from _stack(x, data.y_train, x_test, data.y_test, effort)
-    finally:
-        config.set_num_threads(former)
 
 
 # training ----------------------------------------------------------------------------------------------

@@ -1,0 +1,89 @@
+"""The two image demos of ConvNetJS: their nets, first weights, Adadelta, batches and augmentation.
+
+There, the squared weights and the loss of a batch are summed and both divided by the size of the batch. So is
+the decay here; it includes the biases, which are few. The rate falls to 0 by a cosine, for the demo runs on
+until one closes the page.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+import lamina as lm
+from lamina import data, nn, optim
+from papers.row import Effort, Row, all_processors
+from papers.training import accuracy, trained
+
+TITLE = "Karpathy 2014, ConvNetJS: the demos of MNIST and CIFAR-10"
+
+_CROPS = 4  # windows of a test digit whose class probabilities are averaged
+
+
+def run(effort: Effort) -> Iterator[Row]:
+    with all_processors():
+        for experiment in (_digits, _photographs):
+            try:
+                yield experiment(effort)
+            except (FileNotFoundError, ImportError) as error:
+                yield Row(experiment.__name__.strip("_"), "-", f"not run: {error}", None)
+
+
+def _digits(effort: Effort) -> Row:
+    images = lm.datasets.mnist()
+    used, epochs = slice(effort.pick(2000, 60_000, 60_000)), effort.pick(1, 6, 20)
+    lm.manual_seed(0)
+    model = lm.models.convnetjs_mnist()
+    took = trained(
+        model,
+        images.x_train[used],
+        images.y_train[used],
+        "ConvNetJS, MNIST",
+        epochs=epochs,
+        batch_size=20,
+        optimizer=adadelta(model, 1e-3 / 20),
+        schedule=optim.Cosine(),
+        augment=data.Crop(24),
+    )
+    found = float(np.mean(_mean_over_crops(model, images.x_test).argmax(axis=1) == images.y_test))
+    return Row(
+        f"MNIST, {model.count_parameters():,} parameters, crops of 24x24, batch 20: accuracy, {_CROPS} crops",
+        "around 99 % (wanted: 99.0)",
+        f"{found:.2%}, {took}",
+        None if effort.quick else found >= 0.99,
+    )
+
+
+def _mean_over_crops(model: nn.Module, x: np.ndarray) -> np.ndarray:
+    crop, rng = data.Crop(24), np.random.default_rng(0)
+    scores = [model.predict(crop.images(x, rng)) for _ in range(_CROPS)]
+    return np.asarray(np.mean([lm.softmax(lm.Tensor(each)).data for each in scores], axis=0))
+
+
+def _photographs(effort: Effort) -> Row:
+    images = lm.datasets.cifar10()
+    used, epochs = slice(effort.pick(2000, 50_000, 50_000)), effort.pick(1, 10, 40)
+    lm.manual_seed(0)
+    model = lm.models.convnetjs_cifar10()
+    took = trained(
+        model,
+        images.x_train[used] - np.float32(0.5),
+        images.y_train[used],
+        "ConvNetJS, CIFAR-10",
+        epochs=epochs,
+        batch_size=4,
+        optimizer=adadelta(model, 1e-4 / 4),
+        schedule=optim.Cosine(),
+        augment=data.Compose(data.Flip(), data.Shift(2)),
+    )
+    found = accuracy(model, images.x_test - np.float32(0.5), images.y_test)
+    return Row(
+        f"CIFAR-10, {model.count_parameters():,} parameters, flips and shifts by up to 2, batch 4: accuracy",
+        "about 80 % after very long (wanted: 72)",
+        f"{found:.1%}, {took}",
+        None if effort.quick else found >= 0.72,
+    )
+
+
+def adadelta(model: nn.Module, decay: float) -> optim.Adadelta:
+    """As ConvNetJS has it: rho 0.95, eps 1e-8."""
+    return optim.Adadelta(model.parameters(), rho=0.95, eps=1e-8, weight_decay=decay)
