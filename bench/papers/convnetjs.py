@@ -12,7 +12,7 @@ import numpy as np
 import lamina as lm
 from lamina import data, nn, optim
 from papers.row import Effort, Row, all_processors
-from papers.training import accuracy, trained
+from papers.training import accuracy, images, trained
 
 TITLE = "Karpathy 2014, ConvNetJS: the demos of MNIST and CIFAR-10"
 
@@ -29,27 +29,26 @@ def run(effort: Effort) -> Iterator[Row]:
 
 
 def _digits(effort: Effort) -> Row:
-    images = lm.datasets.mnist()
-    used, epochs = slice(effort.pick(2000, 60_000, 60_000)), effort.pick(1, 6, 20)
+    name, data_set = images("mnist", effort)
     lm.manual_seed(0)
     model = lm.models.convnetjs_mnist()
     took = trained(
         model,
-        images.x_train[used],
-        images.y_train[used],
-        "ConvNetJS, MNIST",
-        epochs=epochs,
+        data_set.x_train,
+        data_set.y_train,
+        f"ConvNetJS, {name}",
+        epochs=effort.pick(6, 6, 20),
         batch_size=20,
         optimizer=adadelta(model, 1e-3 / 20),
         schedule=optim.Cosine(),
         augment=data.Crop(24),
     )
-    found = float(np.mean(_mean_over_crops(model, images.x_test).argmax(axis=1) == images.y_test))
+    found = float(np.mean(_mean_over_crops(model, data_set.x_test).argmax(axis=1) == data_set.y_test))
     return Row(
-        f"MNIST, {model.count_parameters():,} parameters, crops of 24x24, batch 20: accuracy, {_CROPS} crops",
+        f"{name}, {model.count_parameters():,} parameters, 24x24 crops, batch 20: accuracy, {_CROPS} crops",
         "around 99 % (wanted: 99.0)",
         f"{found:.2%}, {took}",
-        None if effort.quick else found >= 0.99,
+        found >= (0.8 if effort.quick else 0.99),
     )
 
 
@@ -60,27 +59,26 @@ def _mean_over_crops(model: nn.Module, x: np.ndarray) -> np.ndarray:
 
 
 def _photographs(effort: Effort) -> Row:
-    images = lm.datasets.cifar10()
-    used, epochs = slice(effort.pick(2000, 50_000, 50_000)), effort.pick(1, 10, 40)
+    name, data_set = images("cifar10", effort)
     lm.manual_seed(0)
     model = lm.models.convnetjs_cifar10()
     took = trained(
         model,
-        images.x_train[used] - np.float32(0.5),
-        images.y_train[used],
-        "ConvNetJS, CIFAR-10",
-        epochs=epochs,
+        data_set.x_train - np.float32(0.5),
+        data_set.y_train,
+        f"ConvNetJS, {name}",
+        epochs=effort.pick(2, 10, 40),
         batch_size=4,
         optimizer=adadelta(model, 1e-4 / 4),
         schedule=optim.Cosine(),
         augment=data.Compose(data.Flip(), data.Shift(2)),
     )
-    found = accuracy(model, images.x_test - np.float32(0.5), images.y_test)
+    found = accuracy(model, data_set.x_test - np.float32(0.5), data_set.y_test)
     return Row(
-        f"CIFAR-10, {model.count_parameters():,} parameters, flips and shifts by up to 2, batch 4: accuracy",
+        f"{name}, {model.count_parameters():,} parameters, flips and shifts by up to 2, batch 4: accuracy",
         "about 80 % after very long (wanted: 72)",
         f"{found:.1%}, {took}",
-        None if effort.quick else found >= 0.72,
+        found >= (0.5 if effort.quick else 0.72),
     )
 
 

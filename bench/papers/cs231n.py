@@ -9,7 +9,7 @@ import numpy as np
 import lamina as lm
 from lamina import nn, optim
 from papers.row import Effort, Row, all_processors
-from papers.training import accuracy, trained
+from papers.training import accuracy, images, trained
 
 TITLE = "Karpathy, Li & Johnson 2015, CS231n: convolutional neural networks for visual recognition, notes"
 
@@ -25,10 +25,10 @@ def run(effort: Effort) -> Iterator[Row]:
             yield Row("permuted pixels", "-", f"not run: {error}", None)
 
 
-def _by_heart(images: int = 20, steps: int = 400) -> Row:
+def _by_heart(count: int = 20, steps: int = 400) -> Row:
     """Pixels and labels at random: nothing but the images themselves can be learned."""
     rng = np.random.default_rng(0)
-    x, y = rng.random((images, 32, 32, 3), np.float32) - np.float32(0.5), rng.integers(0, 10, images)
+    x, y = rng.random((count, 32, 32, 3), np.float32) - np.float32(0.5), rng.integers(0, 10, count)
     lm.manual_seed(0)
     model = lm.models.convnetjs_cifar10()
     trained(
@@ -37,40 +37,40 @@ def _by_heart(images: int = 20, steps: int = 400) -> Row:
         y,
         "20 images",
         epochs=steps,
-        batch_size=images,
+        batch_size=count,
         optimizer=optim.Adam(model.parameters(), 3e-3),
         schedule=optim.Cosine(),
     )
     found = accuracy(model, x, y)
-    name = f"ConvNetJS's CIFAR-10 net, {images} images of noise, {steps} steps: accuracy on them"
+    name = f"ConvNetJS's CIFAR-10 net, {count} images of noise, {steps} steps: accuracy on them"
     return Row(name, "100 %", f"{found:.0%}", found == 1)
 
 
 def _permuted(effort: Effort) -> Iterator[Row]:
-    images = lm.datasets.mnist()
-    used, epochs = slice(effort.pick(2000, 60_000, 60_000)), effort.pick(1, 3, 10)
+    name, data_set = images("mnist", effort)
+    epochs = effort.pick(5, 3, 10)
     order, leads = np.random.default_rng(0).permutation(28 * 28), []
-    for name, moved in (("as they are", np.arange(28 * 28)), ("permuted alike in all images", order)):
+    for which, moved in (("as they are", np.arange(28 * 28)), ("permuted alike in all images", order)):
         x, x_test = (
             each.reshape(-1, 28 * 28)[:, moved].reshape(each.shape)
-            for each in (images.x_train[used], images.x_test)
+            for each in (data_set.x_train, data_set.x_test)
         )
         found = []
         for model in _nets():
             trained(
                 model,
                 x,
-                images.y_train[used],
-                f"MNIST, pixels {name}",
+                data_set.y_train,
+                f"{name}, pixels {which}",
                 epochs=epochs,
                 batch_size=64,
                 optimizer=optim.Adam(model.parameters(), 1e-3),
                 schedule=optim.Cosine(),
             )
-            found.append(accuracy(model, x_test, images.y_test))
+            found.append(accuracy(model, x_test, data_set.y_test))
         leads.append(found[0] - found[1])
         yield Row(
-            f"MNIST, pixels {name}, {epochs} epochs: LeNet-5 and a dense net of as many parameters",
+            f"{name}, pixels {which}, {epochs} epochs: LeNet-5 and a dense net of as many parameters",
             "-",
             f"{found[0]:.2%} and {found[1]:.2%}",
             None,

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import lamina as lm
 from lamina import data, optim
 from papers.row import Effort, Row, all_processors
-from papers.training import accuracy, trained
+from papers.training import accuracy, images, trained
 
 TITLE = "He, Zhang, Ren & Sun 2016, Deep residual learning for image recognition: small and soon trained"
 
@@ -28,8 +28,8 @@ class Task(NamedTuple):
 
 
 _TASKS = (
-    Task("cifar10", 32, 4, (1, 8, 24), "91.25 % with 20 layers, 164 epochs (wanted: 88)", 0.88),
-    Task("fashion_mnist", 16, 2, (1, 6, 20), "88 to 93 % with two convolutions (wanted: 92.5)", 0.925),
+    Task("cifar10", 32, 4, (6, 8, 24), "91.25 % with 20 layers, 164 epochs (wanted: 88)", 0.88),
+    Task("fashion_mnist", 16, 2, (6, 6, 20), "88 to 93 % with two convolutions (wanted: 92.5)", 0.925),
 )
 
 
@@ -43,28 +43,30 @@ def run(effort: Effort) -> Iterator[Row]:
 
 
 def _accuracy(task: Task, effort: Effort) -> Row:
-    images = getattr(lm.datasets, task.name)()
-    mean, deviation = images.x_train.mean(axis=(0, 1, 2)), images.x_train.std(axis=(0, 1, 2))
-    x, x_test = ((each - mean) / deviation for each in (images.x_train, images.x_test))
-    used = slice(2000 if effort.quick else None)
+    name, data_set = images(task.name, effort)
+    mean, deviation = data_set.x_train.mean(axis=(0, 1, 2)), data_set.x_train.std(axis=(0, 1, 2))
+    x, x_test = ((each - mean) / deviation for each in (data_set.x_train, data_set.x_test))
+    batch_size = 32 if effort.quick else 128
     lm.manual_seed(0)
-    model = lm.models.resnet_small(in_channels=x.shape[-1], width=task.width)
+    model = lm.models.resnet_small(in_channels=x.shape[-1], width=8 if effort.quick else task.width)
     took = trained(
         model,
-        x[used],
-        images.y_train[used],
-        f"residual net, {task.name}",
+        x,
+        data_set.y_train,
+        f"residual net, {name}",
         epochs=effort.pick(*task.epochs),
-        batch_size=128,
-        optimizer=optim.SGD(model.parameters(), 0.4, momentum=0.9, nesterov=True, weight_decay=5e-4),
+        batch_size=batch_size,
+        optimizer=optim.SGD(
+            model.parameters(), batch_size / 320, momentum=0.9, nesterov=True, weight_decay=5e-4
+        ),
         schedule=optim.OneCycle(rise=0.25),
         augment=data.Compose(data.Flip(), data.Shift(task.shift)),
         label_smoothing=0.1,
     )
-    found = accuracy(model, x_test, images.y_test)
+    found = accuracy(model, x_test, data_set.y_test)
     return Row(
-        f"{task.name}, {model.count_parameters():,} parameters, flips, shifts up to {task.shift}: accuracy",
+        f"{name}, {model.count_parameters():,} parameters, flips, shifts up to {task.shift}: accuracy",
         task.published,
         f"{found:.1%}, {took}",
-        None if effort.quick else found >= task.wanted,
+        found >= (0.8 if effort.quick else task.wanted),
     )

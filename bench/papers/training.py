@@ -7,7 +7,20 @@ import numpy as np
 
 import lamina as lm
 from lamina import data, nn, optim, train
-from papers.row import progress
+from papers.row import Effort, progress
+
+
+def images(name: str, effort: Effort) -> tuple[str, lm.datasets.Images]:
+    """A set of images and its name; in a quick run the shipped digits, enlarged to their size."""
+    if not effort.quick:
+        return name, getattr(lm.datasets, name)()
+    side, channels = (32, 3) if name == "cifar10" else (28, 1)
+    shipped, border = lm.datasets.digits(), ((0, 0), *[((side - 24) // 2,) * 2] * 2, (0, 0))
+    x, x_test = (
+        np.pad(each.repeat(3, axis=1).repeat(3, axis=2), border).repeat(channels, axis=3)
+        for each in (shipped.x_train, shipped.x_test)
+    )
+    return "shipped digits", shipped._replace(x_train=x, x_test=x_test)
 
 
 def trained(
@@ -39,7 +52,7 @@ def trained(
             verbose=0,
         )
     seconds = round(time.perf_counter() - start)
-    return f"{epochs} epochs, {seconds // 60}:{seconds % 60:02d} min"
+    return f"{epochs} epoch{'s' if epochs > 1 else ''}, {seconds // 60}:{seconds % 60:02d} min"
 
 
 def accuracy(model: nn.Module, x: np.ndarray, y: np.ndarray) -> float:
