@@ -16,8 +16,7 @@ void bind_map(py::module_& m, const char* op, const char* backward, Pick pick) {
           py::array y = allocate<T>(shape);
           T* ys = data<T>(y);
           const Index n = size_of(shape);
-          py::gil_scoped_release release;
-          pick(kernels<T>(), n, xs, ys);
+          run([=] { pick(kernels<T>(), n, xs, ys); });
           return y;
         });
       },
@@ -32,8 +31,7 @@ void bind_map(py::module_& m, const char* op, const char* backward, Pick pick) {
           py::array dx = allocate<T>(shape);
           T* out = data<T>(dx);
           const Index n = size_of(shape);
-          py::gil_scoped_release release;
-          pick(kernels<T>(), n, dys, ys, out);
+          run([=] { pick(kernels<T>(), n, dys, ys, out); });
           return dx;
         });
       },
@@ -53,8 +51,7 @@ void bind_rows(py::module_& m, const char* op, const char* backward, Pick pick) 
           if (N == 0) fail_value(std::string(op) + ": a row of x needs at least one element");
           py::array y = allocate<T>({M, N});
           T* ys = data<T>(y);
-          py::gil_scoped_release release;
-          pick(kernels<T>(), M, N, xs, ys);
+          run([=] { pick(kernels<T>(), M, N, xs, ys); });
           return y;
         });
       },
@@ -69,8 +66,7 @@ void bind_rows(py::module_& m, const char* op, const char* backward, Pick pick) 
           const T *dys = input<T>(backward, "dy", dy, {M, N}), *ys = input<T>(backward, "y", y, {M, N});
           py::array dx = allocate<T>({M, N});
           T* out = data<T>(dx);
-          py::gil_scoped_release release;
-          pick(kernels<T>(), M, N, dys, ys, out);
+          run([=] { pick(kernels<T>(), M, N, dys, ys, out); });
           return dx;
         });
       },
@@ -118,8 +114,7 @@ py::array curve(const std::string& kind, const py::array& x, double a) {
     py::array y = allocate<T>(shape);
     T* out = data<T>(y);
     const Index n = size_of(shape);
-    py::gil_scoped_release release;
-    kernels<T>().curve(named, n, xs, static_cast<T>(a), out);
+    run([=] { kernels<T>().curve(named, n, xs, static_cast<T>(a), out); });
     return y;
   });
 }
@@ -134,8 +129,7 @@ py::array curve_backward(const std::string& kind, const py::array& dy, const py:
     py::array dx = allocate<T>(shape);
     T* out = data<T>(dx);
     const Index n = size_of(shape);
-    py::gil_scoped_release release;
-    kernels<T>().curve_backward(named, n, dys, xs, static_cast<T>(a), out);
+    run([=] { kernels<T>().curve_backward(named, n, dys, xs, static_cast<T>(a), out); });
     return dx;
   });
 }

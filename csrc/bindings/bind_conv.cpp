@@ -59,8 +59,7 @@ py::array conv2d(const py::array& x, const py::array& w, const std::optional<py:
     const T* bs = optional_input<T>(op, "b", b, {s.O});
     py::array y = allocate<T>({s.N, s.OH, s.OW, s.O});
     T* out = data<T>(y);
-    py::gil_scoped_release release;
-    kernels<T>().conv2d(s, chosen, xs, ws, bs, out);
+    run([=] { kernels<T>().conv2d(s, chosen, xs, ws, bs, out); });
     return y;
   });
 }
@@ -78,8 +77,7 @@ py::array conv2d_backward_input(const py::array& dy, const py::array& w, Pair in
     const T* dys = input<T>(op, "dy", dy, {s.N, s.OH, s.OW, s.O});
     py::array dx = allocate<T>(x_shape);
     T* out = data<T>(dx);
-    py::gil_scoped_release release;
-    kernels<T>().conv2d_backward_input(s, chosen, dys, ws, out);
+    run([=] { kernels<T>().conv2d_backward_input(s, chosen, dys, ws, out); });
     return dx;
   });
 }
@@ -97,10 +95,7 @@ py::tuple conv2d_backward_weight(const py::array& dy, const py::array& x, Pair k
     const T* dys = input<T>(op, "dy", dy, {s.N, s.OH, s.OW, s.O});
     py::array dw = allocate<T>(w_shape), db = allocate<T>({s.O});
     T *dws = data<T>(dw), *dbs = data<T>(db);
-    {
-      py::gil_scoped_release release;
-      kernels<T>().conv2d_backward_weight(s, chosen, dys, xs, dws, dbs);
-    }
+    run([=] { kernels<T>().conv2d_backward_weight(s, chosen, dys, xs, dws, dbs); });
     return py::make_tuple(dw, db);
   });
 }

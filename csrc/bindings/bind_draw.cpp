@@ -13,8 +13,7 @@ py::array draw_rows(const py::array& x, double temperature, const py::array& u) 
     if (!(temperature >= 0)) fail_value("draw: temperature must be at least 0");
     py::array indices = allocate<std::int64_t>({M});
     std::int64_t* out = data<std::int64_t>(indices);
-    py::gil_scoped_release release;
-    draw<T>(M, V, xs, temperature, us, out);
+    run([=] { draw<T>(M, V, xs, temperature, us, out); });
     return indices;
   });
 }

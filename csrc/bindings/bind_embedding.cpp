@@ -14,8 +14,7 @@ py::array embedding(const py::array& tokens, const py::array& w) {
     const std::int64_t* ts = tokens_below(op, "tokens", tokens, V);
     py::array y = allocate<T>({P, D});
     T* out = data<T>(y);
-    py::gil_scoped_release release;
-    kernels<T>().embedding(P, D, ts, ws, out);
+    run([=] { kernels<T>().embedding(P, D, ts, ws, out); });
     return y;
   });
 }
@@ -33,8 +32,7 @@ py::array embedding_backward(const py::array& dy, const py::array& tokens, const
     const std::int64_t* ts = tokens_below(op, "tokens", tokens, V);
     py::array dw = allocate<T>({V, D});
     T* out = data<T>(dw);
-    py::gil_scoped_release release;
-    kernels<T>().embedding_backward(P, V, D, ts, ds, out);
+    run([=] { kernels<T>().embedding_backward(P, V, D, ts, ds, out); });
     return dw;
   });
 }

@@ -24,8 +24,7 @@ py::array gemm(const py::array& a, const py::array& b, const std::optional<py::a
     const T* bias_data = optional_input<T>("gemm", "bias", bias, {N});
     py::array c = allocate<T>({M, N});
     T* out = data<T>(c);
-    py::gil_scoped_release release;
-    kernels<T>().gemm(M, N, K, va, vb, out, N, bias_data, false);
+    run([=] { kernels<T>().gemm(M, N, K, va, vb, out, N, bias_data, false); });
     return c;
   });
 }
@@ -37,8 +36,7 @@ py::array bias_backward(const py::array& dy) {
     py::array db = allocate<T>({dy.shape(1)});
     T* out = data<T>(db);
     const Index M = dy.shape(0), N = dy.shape(1);
-    py::gil_scoped_release release;
-    kernels<T>().sum_rows(M, N, in, out);
+    run([=] { kernels<T>().sum_rows(M, N, in, out); });
     return db;
   });
 }

@@ -28,8 +28,7 @@ py::array locally_connected2d(const py::array& x, const py::array& w, const std:
     const T* bs = optional_input<T>(op, "b", b, {s.OH, s.OW, s.O});
     py::array y = allocate<T>({s.N, s.OH, s.OW, s.O});
     T* out = data<T>(y);
-    py::gil_scoped_release release;
-    kernels<T>().locally_connected2d(s, xs, ws, bs, out);
+    run([=] { kernels<T>().locally_connected2d(s, xs, ws, bs, out); });
     return y;
   });
 }
@@ -46,8 +45,7 @@ py::array locally_connected2d_backward_input(const py::array& dy, const py::arra
     const T* dys = input<T>(op, "dy", dy, {s.N, s.OH, s.OW, s.O});
     py::array dx = allocate<T>(x_shape);
     T* out = data<T>(dx);
-    py::gil_scoped_release release;
-    kernels<T>().locally_connected2d_backward_input(s, dys, ws, out);
+    run([=] { kernels<T>().locally_connected2d_backward_input(s, dys, ws, out); });
     return dx;
   });
 }
@@ -64,8 +62,7 @@ py::array locally_connected2d_backward_weight(const py::array& dy, const py::arr
     const T* dys = input<T>(op, "dy", dy, {s.N, s.OH, s.OW, s.O});
     py::array dw = allocate<T>(w_shape);
     T* out = data<T>(dw);
-    py::gil_scoped_release release;
-    kernels<T>().locally_connected2d_backward_weight(s, dys, xs, out);
+    run([=] { kernels<T>().locally_connected2d_backward_weight(s, dys, xs, out); });
     return dw;
   });
 }

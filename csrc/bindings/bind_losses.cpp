@@ -23,10 +23,7 @@ py::tuple softmax_cross_entropy(const py::array& x, const py::array& labels) {
     const std::int64_t* ls = checked_labels(op, labels, M, N);
     py::array loss = allocate<T>({M}), probabilities = allocate<T>({M, N});
     T *out = data<T>(loss), *ps = data<T>(probabilities);
-    {
-      py::gil_scoped_release release;
-      kernels<T>().softmax_cross_entropy(M, N, xs, ls, out, ps);
-    }
+    run([=] { kernels<T>().softmax_cross_entropy(M, N, xs, ls, out, ps); });
     return py::make_tuple(loss, probabilities);
   });
 }
@@ -42,8 +39,7 @@ py::array softmax_cross_entropy_backward(const py::array& dloss, const py::array
     const std::int64_t* ls = checked_labels(op, labels, M, N);
     py::array dx = allocate<T>({M, N});
     T* out = data<T>(dx);
-    py::gil_scoped_release release;
-    kernels<T>().softmax_cross_entropy_backward(M, N, ds, ps, ls, out);
+    run([=] { kernels<T>().softmax_cross_entropy_backward(M, N, ds, ps, ls, out); });
     return dx;
   });
 }
@@ -58,8 +54,7 @@ py::array mean_squared_error(const py::array& x, const py::array& target) {
     if (n == 0) fail_value(std::string(op) + ": the mean of no elements is not defined");
     py::array loss = allocate<T>({});
     T* out = data<T>(loss);
-    py::gil_scoped_release release;
-    *out = kernels<T>().mean_squared_error(n, xs, ts);
+    run([=] { *out = kernels<T>().mean_squared_error(n, xs, ts); });
     return loss;
   });
 }
@@ -73,8 +68,7 @@ py::array mean_squared_error_backward(double dloss, const py::array& x, const py
     py::array dx = allocate<T>(shape);
     T* out = data<T>(dx);
     const Index n = size_of(shape);
-    py::gil_scoped_release release;
-    kernels<T>().mean_squared_error_backward(n, dloss, xs, ts, out);
+    run([=] { kernels<T>().mean_squared_error_backward(n, dloss, xs, ts, out); });
     return dx;
   });
 }

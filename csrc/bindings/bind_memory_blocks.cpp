@@ -69,10 +69,7 @@ py::tuple memory_blocks(const Options& options, const py::array& x, const py::ar
                              .xu = data<T>(xu),
                              .gates = data<T>(gates),
                              .c = data<T>(c)};
-    {
-      py::gil_scoped_release release;
-      kernels<T>().memory_blocks(kind, s, q);
-    }
+    run([=] { kernels<T>().memory_blocks(kind, s, q); });
     return py::make_tuple(y, u_last, c_last, xu, gates, c);
   });
 }
@@ -123,10 +120,7 @@ py::tuple memory_blocks_backward(const Options& options, bool truncated, const p
                              .dw_hh = data<T>(dw_hh),
                              .db = data<T>(db),
                              .dpeepholes = peepholes ? data<T>(dpeepholes) : nullptr};
-    {
-      py::gil_scoped_release release;
-      kernels<T>().memory_blocks_backward(kind, s, q, d);
-    }
+    run([=] { kernels<T>().memory_blocks_backward(kind, s, q, d); });
     const py::object none = py::none();
     return py::make_tuple(tokens ? none : py::object(dx), du0, dc0, dw_ih, dw_hh, db,
                           peepholes ? py::object(dpeepholes) : none);

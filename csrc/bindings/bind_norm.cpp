@@ -12,10 +12,7 @@ py::tuple column_moments(const py::array& x) {
     if (M == 0) fail_value("column_moments: x has no rows");
     py::array mean = allocate<T>({C}), var = allocate<T>({C});
     T *means = data<T>(mean), *vars = data<T>(var);
-    {
-      py::gil_scoped_release release;
-      kernels<T>().column_moments(M, C, xs, means, vars);
-    }
+    run([=] { kernels<T>().column_moments(M, C, xs, means, vars); });
     return py::make_tuple(mean, var);
   });
 }
@@ -31,8 +28,7 @@ py::array batch_norm(const py::array& x, const py::array& mean, const py::array&
             *shifts = input<T>(op, "shift", shift, {C});
     py::array y = allocate<T>({M, C});
     T* out = data<T>(y);
-    py::gil_scoped_release release;
-    kernels<T>().batch_norm(M, C, xs, means, scales, shifts, relu, out);
+    run([=] { kernels<T>().batch_norm(M, C, xs, means, scales, shifts, relu, out); });
     return y;
   });
 }
@@ -50,10 +46,9 @@ py::tuple batch_norm_backward(const py::array& dy, const py::array& x, const py:
             *shifts = input<T>(op, "shift", shift, {C});
     py::array dx = allocate<T>({M, C}), dgamma = allocate<T>({C}), dbeta = allocate<T>({C});
     T *dxs = data<T>(dx), *dgammas = data<T>(dgamma), *dbetas = data<T>(dbeta);
-    {
-      py::gil_scoped_release release;
+    run([=] {
       kernels<T>().batch_norm_backward(M, C, dys, xs, means, invs, scales, shifts, relu, frozen, dxs, dgammas, dbetas);
-    }
+    });
     return py::make_tuple(dx, dgamma, dbeta);
   });
 }
@@ -75,10 +70,7 @@ py::tuple group_norm(const py::array& x, const py::array& gamma, const py::array
             *betas = input<T>(op, "beta", beta, {s.C});
     py::array y = allocate<T>({s.N, s.P, s.C}), mean = allocate<T>({s.N, s.G}), inv = allocate<T>({s.N, s.G});
     T *ys = data<T>(y), *means = data<T>(mean), *invs = data<T>(inv);
-    {
-      py::gil_scoped_release release;
-      kernels<T>().group_norm(s, xs, gammas, betas, eps, ys, means, invs);
-    }
+    run([=] { kernels<T>().group_norm(s, xs, gammas, betas, eps, ys, means, invs); });
     return py::make_tuple(y, mean, inv);
   });
 }
@@ -96,10 +88,7 @@ py::tuple group_norm_backward(const py::array& dy, const py::array& x, const py:
             *invs = input<T>(op, "inv", inv, {s.N, s.G});
     py::array dx = allocate<T>(size), dgamma = allocate<T>({s.C}), dbeta = allocate<T>({s.C});
     T *dxs = data<T>(dx), *dgammas = data<T>(dgamma), *dbetas = data<T>(dbeta);
-    {
-      py::gil_scoped_release release;
-      kernels<T>().group_norm_backward(s, dys, xs, gammas, means, invs, dxs, dgammas, dbetas);
-    }
+    run([=] { kernels<T>().group_norm_backward(s, dys, xs, gammas, means, invs, dxs, dgammas, dbetas); });
     return py::make_tuple(dx, dgamma, dbeta);
   });
 }
@@ -118,11 +107,10 @@ py::tuple local_response(const py::array& x, Index size, double alpha, double be
     const Index M = x.shape(0), C = x.shape(1);
     py::array y = allocate<T>({M, C}), d = allocate<T>({M, C});
     T *ys = data<T>(y), *ds = data<T>(d);
-    {
-      py::gil_scoped_release release;
+    run([=] {
       kernels<T>().local_response(M, C, xs, size, static_cast<T>(alpha), static_cast<T>(beta), static_cast<T>(k), ys,
                                   ds);
-    }
+    });
     return py::make_tuple(y, d);
   });
 }
@@ -138,8 +126,9 @@ py::array local_response_backward(const py::array& dy, const py::array& x, const
     const T *dys = input<T>(op, "dy", dy, {M, C}), *ds = input<T>(op, "d", d, {M, C});
     py::array dx = allocate<T>({M, C});
     T* out = data<T>(dx);
-    py::gil_scoped_release release;
-    kernels<T>().local_response_backward(M, C, dys, xs, ds, size, static_cast<T>(alpha), static_cast<T>(beta), out);
+    run([=] {
+      kernels<T>().local_response_backward(M, C, dys, xs, ds, size, static_cast<T>(alpha), static_cast<T>(beta), out);
+    });
     return dx;
   });
 }

@@ -14,8 +14,7 @@ void sgd_step(const py::array& p, const py::array& g, const std::optional<py::ar
     if (v.has_value() != (momentum != 0))
       fail_value("sgd_step: v must be given where momentum is not 0, and only there");
     T* vs = v ? in_place<T>(op, "v", *v, {n}) : nullptr;
-    py::gil_scoped_release release;
-    kernels<T>().sgd_step(n, ps, gs, vs, lr, momentum, nesterov, weight_decay);
+    run([=] { kernels<T>().sgd_step(n, ps, gs, vs, lr, momentum, nesterov, weight_decay); });
   });
 }
 
@@ -29,8 +28,7 @@ void adam_step(const py::array& p, const py::array& g, const py::array& m, const
     const Index n = p.shape(0);
     const T* gs = input<T>(op, "g", g, {n});
     T *ms = in_place<T>(op, "m", m, {n}), *vs = in_place<T>(op, "v", v, {n});
-    py::gil_scoped_release release;
-    kernels<T>().adam_step(n, ps, gs, ms, vs, lr, beta1, beta2, eps, weight_decay, decoupled, step);
+    run([=] { kernels<T>().adam_step(n, ps, gs, ms, vs, lr, beta1, beta2, eps, weight_decay, decoupled, step); });
   });
 }
 
@@ -43,8 +41,7 @@ void rms_step(const py::array& p, const py::array& g, const py::array& v, double
     const Index n = p.shape(0);
     const T* gs = input<T>(op, "g", g, {n});
     T* vs = in_place<T>(op, "v", v, {n});
-    py::gil_scoped_release release;
-    kernels<T>().rms_step(n, ps, gs, vs, lr, keep, add, eps);
+    run([=] { kernels<T>().rms_step(n, ps, gs, vs, lr, keep, add, eps); });
   });
 }
 
@@ -57,8 +54,7 @@ void adadelta_step(const py::array& p, const py::array& g, const py::array& v, c
     const Index n = p.shape(0);
     const T* gs = input<T>(op, "g", g, {n});
     T *vs = in_place<T>(op, "v", v, {n}), *us = in_place<T>(op, "u", u, {n});
-    py::gil_scoped_release release;
-    kernels<T>().adadelta_step(n, ps, gs, vs, us, lr, keep, eps, weight_decay);
+    run([=] { kernels<T>().adadelta_step(n, ps, gs, vs, us, lr, keep, eps, weight_decay); });
   });
 }
 

@@ -35,13 +35,12 @@ py::tuple max_pool2d(const py::array& x, Pair kernel_size, Pair stride, Sides pa
     py::array y = allocate<T>(shape), argmax = bytes ? allocate<std::uint8_t>(shape) : allocate<std::int32_t>(shape);
     T* ys = data<T>(y);
     void* codes = argmax.mutable_data();
-    {
-      py::gil_scoped_release release;
+    run([=] {
       if (bytes)
         kernels<T>().max_pool2d_u8(s, xs, ys, static_cast<std::uint8_t*>(codes));
       else
         kernels<T>().max_pool2d_i32(s, xs, ys, static_cast<std::int32_t*>(codes));
-    }
+    });
     return py::make_tuple(y, argmax);
   });
 }
@@ -59,11 +58,12 @@ py::array max_pool2d_backward(const py::array& dy, const py::array& argmax, Pair
     const std::int32_t* i32 = bytes ? nullptr : input<std::int32_t>(op, "argmax", argmax, shape);
     py::array dx = allocate<T>(x_shape);
     T* out = data<T>(dx);
-    py::gil_scoped_release release;
-    if (bytes)
-      kernels<T>().max_pool2d_backward_u8(s, dys, u8, out);
-    else
-      kernels<T>().max_pool2d_backward_i32(s, dys, i32, out);
+    run([=] {
+      if (bytes)
+        kernels<T>().max_pool2d_backward_u8(s, dys, u8, out);
+      else
+        kernels<T>().max_pool2d_backward_i32(s, dys, i32, out);
+    });
     return dx;
   });
 }
@@ -82,11 +82,12 @@ py::array max_unpool2d_backward(const py::array& dy, const py::array& argmax, Pa
     const std::int32_t* i32 = bytes ? nullptr : input<std::int32_t>(op, "argmax", argmax, shape);
     py::array dx = allocate<T>(shape);
     T* out = data<T>(dx);
-    py::gil_scoped_release release;
-    if (bytes)
-      kernels<T>().max_unpool2d_backward_u8(s, dys, u8, out);
-    else
-      kernels<T>().max_unpool2d_backward_i32(s, dys, i32, out);
+    run([=] {
+      if (bytes)
+        kernels<T>().max_unpool2d_backward_u8(s, dys, u8, out);
+      else
+        kernels<T>().max_unpool2d_backward_i32(s, dys, i32, out);
+    });
     return dx;
   });
 }
@@ -100,8 +101,7 @@ py::array avg_pool2d(const py::array& x, Pair kernel_size, Pair stride, Sides pa
     const Pool2dShape s = pool_shape(op, shape_of(x), kernel_size, stride, padding, output_size);
     py::array y = allocate<T>({s.N, s.OH, s.OW, s.C});
     T* out = data<T>(y);
-    py::gil_scoped_release release;
-    kernels<T>().avg_pool2d(s, count_include_pad, xs, out);
+    run([=] { kernels<T>().avg_pool2d(s, count_include_pad, xs, out); });
     return y;
   });
 }
@@ -116,8 +116,7 @@ py::array avg_pool2d_backward(const py::array& dy, Pair input_size, Pair kernel_
     const Pool2dShape s = pool_shape(op, x_shape, kernel_size, stride, padding, {shape[1], shape[2]});
     py::array dx = allocate<T>(x_shape);
     T* out = data<T>(dx);
-    py::gil_scoped_release release;
-    kernels<T>().avg_pool2d_backward(s, count_include_pad, dys, out);
+    run([=] { kernels<T>().avg_pool2d_backward(s, count_include_pad, dys, out); });
     return dx;
   });
 }

@@ -23,10 +23,7 @@ py::tuple lstm_cell(const py::array& x, const py::array& h, const py::array& c, 
     const T* bs = input<T>(op, "b", b, {4 * s.H});
     py::array h_next = allocate<T>(state), c_next = allocate<T>(state), gates = allocate<T>({s.N, 4 * s.H});
     T *hn = data<T>(h_next), *cn = data<T>(c_next), *gs = data<T>(gates);
-    {
-      py::gil_scoped_release release;
-      kernels<T>().lstm_cell(s, xs, hs, cs, wi, wh, bs, hn, cn, gs);
-    }
+    run([=] { kernels<T>().lstm_cell(s, xs, hs, cs, wi, wh, bs, hn, cn, gs); });
     return py::make_tuple(h_next, c_next, gates);
   });
 }
@@ -48,10 +45,9 @@ py::tuple lstm_cell_backward(const py::array& dh_next, const py::array& dc_next,
     py::array db = allocate<T>({4 * s.H});
     T *dxs = data<T>(dx), *dhs = data<T>(dh), *dcs = data<T>(dc), *dwis = data<T>(dwi), *dwhs = data<T>(dwh),
       *dbs = data<T>(db);
-    {
-      py::gil_scoped_release release;
+    run([=] {
       kernels<T>().lstm_cell_backward(s, dhn, dcn, xs, hs, cs, wi, wh, cn, gs, dxs, dhs, dcs, dwis, dwhs, dbs);
-    }
+    });
     return py::make_tuple(dx, dh, dc, dwi, dwh, db);
   });
 }
@@ -67,8 +63,7 @@ py::array rnn_cell(const py::array& x, const py::array& h, const py::array& w_ih
             *bs = input<T>(op, "b", b, {s.H});
     py::array h_next = allocate<T>({s.N, s.H});
     T* out = data<T>(h_next);
-    py::gil_scoped_release release;
-    kernels<T>().rnn_cell(s, xs, hs, wi, wh, bs, out);
+    run([=] { kernels<T>().rnn_cell(s, xs, hs, wi, wh, bs, out); });
     return h_next;
   });
 }
@@ -86,10 +81,7 @@ py::tuple rnn_cell_backward(const py::array& dh_next, const py::array& x, const 
     py::array dx = allocate<T>(sx), dh = allocate<T>(state), dwi = allocate<T>(si), dwh = allocate<T>(sh),
               db = allocate<T>({s.H});
     T *dxs = data<T>(dx), *dhs = data<T>(dh), *dwis = data<T>(dwi), *dwhs = data<T>(dwh), *dbs = data<T>(db);
-    {
-      py::gil_scoped_release release;
-      kernels<T>().rnn_cell_backward(s, dhn, xs, hs, wi, wh, hn, dxs, dhs, dwis, dwhs, dbs);
-    }
+    run([=] { kernels<T>().rnn_cell_backward(s, dhn, xs, hs, wi, wh, hn, dxs, dhs, dwis, dwhs, dbs); });
     return py::make_tuple(dx, dh, dwi, dwh, db);
   });
 }

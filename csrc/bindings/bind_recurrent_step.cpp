@@ -23,10 +23,7 @@ py::tuple recurrent_step(const std::string& name, Index token, const py::array& 
             *before = input<T>(op, "state", state, {layers, parts, H});
     py::array logits = allocate<T>({outputs}), next = allocate<T>({layers, parts, H});
     T *out = data<T>(logits), *after = data<T>(next);
-    {
-      py::gil_scoped_release release;
-      kernels<T>().recurrent_step(cell, {layers, H, outputs}, xs, ws, before, after, out);
-    }
+    run([=] { kernels<T>().recurrent_step(cell, {layers, H, outputs}, xs, ws, before, after, out); });
     return py::make_tuple(logits, next);
   });
 }

@@ -93,10 +93,7 @@ py::tuple sequence(const std::string& name, const py::array& x, const py::array&
       (cell == Cell::lstm ? q.c : q.m) = data<T>(more);
       kept = more;
     }
-    {
-      py::gil_scoped_release release;
-      kernels<T>().sequence(cell, s, q);
-    }
+    run([=] { kernels<T>().sequence(cell, s, q); });
     return py::make_tuple(y, xh, kept, gates);
   });
 }
@@ -156,10 +153,7 @@ py::tuple sequence_backward(const std::string& name, const py::array& dy, const 
       d.dc0 = data<T>(found);
       dc0 = found;
     }
-    {
-      py::gil_scoped_release release;
-      kernels<T>().sequence_backward(cell, s, q, d);
-    }
+    run([=] { kernels<T>().sequence_backward(cell, s, q, d); });
     return py::make_tuple(tokens ? py::object(py::none()) : py::object(dx), dh0, dc0, dw_ih, dw_hh, db);
   });
 }

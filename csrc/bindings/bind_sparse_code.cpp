@@ -22,10 +22,7 @@ py::tuple support(const py::array& x, Index k) {
     py::array values = allocate<T>({M, k}), units = allocate<std::int64_t>({M, k});
     T* vs = data<T>(values);
     auto* us = data<std::int64_t>(units);
-    {
-      py::gil_scoped_release release;
-      kernels<T>().support(M, N, k, xs, vs, us);
-    }
+    run([=] { kernels<T>().support(M, N, k, xs, vs, us); });
     return py::make_tuple(values, units);
   });
 }
@@ -43,8 +40,7 @@ py::array sparse_linear(const py::array& values, const py::array& units, const p
             *bs = optional_input<T>(op, "b", b, {D});
     py::array y = allocate<T>({M, D});
     T* out = data<T>(y);
-    py::gil_scoped_release release;
-    kernels<T>().sparse_linear(M, k, D, vs, us, ws, bs, out);
+    run([=] { kernels<T>().sparse_linear(M, k, D, vs, us, ws, bs, out); });
     return y;
   });
 }
@@ -60,8 +56,7 @@ py::array sparse_dots(const py::array& dy, const py::array& units, const py::arr
     const T *dys = input<T>(op, "dy", dy, {M, D}), *ws = input<T>(op, "w", w, {N, D});
     py::array dv = allocate<T>({M, k});
     T* out = data<T>(dv);
-    py::gil_scoped_release release;
-    kernels<T>().sparse_dots(M, k, D, dys, us, ws, out);
+    run([=] { kernels<T>().sparse_dots(M, k, D, dys, us, ws, out); });
     return dv;
   });
 }
@@ -80,8 +75,7 @@ py::array sparse_outer(const py::array& units, const py::array& values, const py
             *v2 = optional_input<T>(op, "values2", values2, {M, k}), *xs = optional_input<T>(op, "x", x, {M, D});
     py::array dw = allocate<T>({N, D});
     T* out = data<T>(dw);
-    py::gil_scoped_release release;
-    kernels<T>().sparse_outer(M, N, k, D, us, vs, dys, v2, xs, out);
+    run([=] { kernels<T>().sparse_outer(M, N, k, D, us, vs, dys, v2, xs, out); });
     return dw;
   });
 }

@@ -13,10 +13,7 @@ py::tuple top_k(const py::array& x, Index k) {
     py::array values = allocate<T>({M, k}), indices = allocate<std::int64_t>({M, k});
     T* vs = data<T>(values);
     std::int64_t* is = data<std::int64_t>(indices);
-    {
-      py::gil_scoped_release release;
-      topk<T>(M, N, k, xs, vs, is);
-    }
+    run([=] { topk<T>(M, N, k, xs, vs, is); });
     return py::make_tuple(values, indices);
   });
 }

@@ -20,8 +20,7 @@ py::array upsample2d(const py::array& x, Pair factor, bool bilinear) {
     const UpsampleShape s = upsample_shape(op, shape_of(x), factor, bilinear);
     py::array y = allocate<T>({s.N, s.H * s.factor_h, s.W * s.factor_w, s.C});
     T* out = data<T>(y);
-    py::gil_scoped_release release;
-    kernels<T>().upsample2d(s, xs, out);
+    run([=] { kernels<T>().upsample2d(s, xs, out); });
     return y;
   });
 }
@@ -37,8 +36,7 @@ py::array upsample2d_backward(const py::array& dy, Pair factor, bool bilinear) {
     const UpsampleShape s = upsample_shape(op, x, factor, bilinear);
     py::array dx = allocate<T>(x);
     T* out = data<T>(dx);
-    py::gil_scoped_release release;
-    kernels<T>().upsample2d_backward(s, dys, out);
+    run([=] { kernels<T>().upsample2d_backward(s, dys, out); });
     return dx;
   });
 }

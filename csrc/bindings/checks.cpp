@@ -37,13 +37,17 @@ py::array checked(const char* op, const char* name, const py::array& array, cons
   const int flags = array.flags();
   if (!(flags & py::detail::npy_api::NPY_ARRAY_ALIGNED_)) fail_value(what + " must be aligned in memory");
   if (contiguous && !(flags & py::array::c_style)) fail_value(what + " must be C-contiguous");
+  if (Plan* plan = Plan::recording()) plan->hold(array);
   return array;
 }
 
 const std::int64_t* tokens_below(const char* op, const char* name, const py::array& tokens, Index below) {
   const auto* found = input<std::int64_t>(op, name, tokens, {-1});
-  for (Index i = 0; i < tokens.shape(0); ++i)
-    if (found[i] < 0 || found[i] >= below) fail_value(std::string(op) + ": a token is out of range");
+  const Index n = tokens.shape(0);
+  run([=] {
+    for (Index i = 0; i < n; ++i)
+      if (found[i] < 0 || found[i] >= below) fail_value(std::string(op) + ": a token is out of range");
+  });
   return found;
 }
 
@@ -59,6 +63,7 @@ Index size_of(const Shape& shape) {
 py::array allocate(const py::dtype& dtype, const Shape& shape) {
   const Index bytes = size_of(shape) * dtype.itemsize();
   if (bytes == 0) return py::array(dtype, shape);
+  if (Plan* plan = Plan::recording()) return plan->allocate(dtype, shape, static_cast<std::size_t>(bytes));
   void* block = cache_allocate(static_cast<std::size_t>(bytes));
   py::capsule owner(block, [](void* p) { cache_free(p); });
   return py::array(dtype, shape, block, owner);

@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "bindings/plan.h"
 #include "common/memory.h"
 #include "dispatch.h"
 
@@ -100,6 +101,7 @@ void bind_losses(py::module_& m);
 void bind_topk(py::module_& m);
 void bind_draw(py::module_& m);
 void bind_optim(py::module_& m);
+void bind_plan(py::module_& m);
 void bind_machine(py::module_& m);
 
 }  // namespace lamina

@@ -20,5 +20,6 @@ PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
   bind_topk(m);
   bind_draw(m);
   bind_optim(m);
+  bind_plan(m);
   bind_machine(m);
 }
