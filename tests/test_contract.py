@@ -158,6 +158,7 @@ CALLS = {
     "upsample2d": [_f(2, 3, 4, 5), (2, 3), True],
     "upsample2d_backward": [_f(2, 6, 12, 5), (2, 3), True],
     "column_moments": [_f(6, 4)],
+    "batch_norm_scale": [1 + _f(4) ** 2, _f(4), 1e-5],
     "batch_norm": [_f(6, 4), *_f(3, 4), True],
     "batch_norm_backward": [_f(6, 4), 2 * _f(6, 4), *_f(4, 4), True, False],
     "group_norm": [_f(3, 5, 6), *_f(2, 6), 2, 1e-5],
@@ -166,6 +167,7 @@ CALLS = {
     "local_response_backward": [_f(3, 7), 2 * _f(3, 7), 2 + np.abs(_f(3, 7)), 5, 0.1, 0.75],
     "curve": ["gelu", _f(7), 0.0],
     "curve_backward": ["elu", _f(7), 2 * _f(7), 0.5],
+    "add": [_f(7), _f(7)],
     "relu": [_f(7)],
     "relu_backward": [_f(7), _f(7)],
     "sigmoid": [_f(7)],
@@ -289,7 +291,7 @@ def test_core_never_crashes_on_a_wrong_shape(name, index):
         with contextlib.suppress(TypeError, ValueError):
             getattr(config.backend(), name)(*_replaced(name, index, value))
     wrong_rank = np.zeros((1, 1, 1, 1, 1), array.dtype)
-    if name not in ("relu", "sigmoid", "tanh", "curve"):  # those take any shape
+    if name not in ("add", "relu", "sigmoid", "tanh", "curve"):  # those take any shape
         with pytest.raises((TypeError, ValueError)):
             getattr(config.backend(), name)(*_replaced(name, index, wrong_rank))
 

@@ -142,7 +142,21 @@ LAMINA_ROWS(log_softmax);
 
 }  // namespace
 
+py::array sum(const py::array& a, const py::array& b) {
+  return by_dtype("add", "a", a, [&](auto type) -> py::array {
+    using T = typename decltype(type)::type;
+    const Shape shape = shape_of(a);
+    const T *as = input<T>("add", "a", a, shape), *bs = input<T>("add", "b", b, shape);
+    py::array y = allocate<T>(shape);
+    T* out = data<T>(y);
+    const Index n = size_of(shape);
+    run([=] { add<T>(n, as, bs, out); });
+    return y;
+  });
+}
+
 void bind_activations(py::module_& m) {
+  m.def("add", &sum, py::arg("a"), py::arg("b"));
   bind_map(m, "relu", "relu_backward", pick_relu);
   bind_map(m, "sigmoid", "sigmoid_backward", pick_sigmoid);
   bind_map(m, "tanh", "tanh_backward", pick_tanh);

@@ -1,3 +1,5 @@
+#include <cmath>
+
 #include "bindings/checks.h"
 
 namespace lamina {
@@ -14,6 +16,26 @@ py::tuple column_moments(const py::array& x) {
     T *means = data<T>(mean), *vars = data<T>(var);
     run([=] { kernels<T>().column_moments(M, C, xs, means, vars); });
     return py::make_tuple(mean, var);
+  });
+}
+
+// In double, so that the NumPy backend has the same bits.
+py::tuple batch_norm_scale(const py::array& var, const std::optional<py::array>& gamma, double eps) {
+  const char* op = "batch_norm_scale";
+  return by_dtype(op, "var", var, [&](auto type) -> py::tuple {
+    using T = typename decltype(type)::type;
+    require_rank(op, "var", var, 1, "(C,)");
+    const Index C = var.shape(0);
+    const T *vars = input<T>(op, "var", var, {C}), *gammas = optional_input<T>(op, "gamma", gamma, {C});
+    py::array inv = allocate<T>({C}), scale = allocate<T>({C});
+    T *invs = data<T>(inv), *scales = data<T>(scale);
+    run([=] {
+      for (Index c = 0; c < C; ++c) {
+        invs[c] = static_cast<T>(1 / std::sqrt(static_cast<double>(vars[c]) + eps));
+        scales[c] = gammas ? invs[c] * gammas[c] : invs[c];
+      }
+    });
+    return py::make_tuple(inv, scale);
   });
 }
 
@@ -138,6 +160,7 @@ py::array local_response_backward(const py::array& dy, const py::array& x, const
 void bind_norm(py::module_& m) {
   using py::arg;
   m.def("column_moments", &column_moments, arg("x"));
+  m.def("batch_norm_scale", &batch_norm_scale, arg("var"), arg("gamma").none(true), arg("eps"));
   m.def("batch_norm", &batch_norm, arg("x"), arg("mean"), arg("scale"), arg("shift"), arg("relu"));
   m.def("batch_norm_backward", &batch_norm_backward, arg("dy"), arg("x"), arg("mean"), arg("inv"), arg("scale"),
         arg("shift"), arg("relu"), arg("frozen"));

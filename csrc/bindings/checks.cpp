@@ -37,7 +37,7 @@ py::array checked(const char* op, const char* name, const py::array& array, cons
   const int flags = array.flags();
   if (!(flags & py::detail::npy_api::NPY_ARRAY_ALIGNED_)) fail_value(what + " must be aligned in memory");
   if (contiguous && !(flags & py::array::c_style)) fail_value(what + " must be C-contiguous");
-  if (Plan* plan = Plan::recording()) plan->hold(array);
+  if (Plan* plan = Plan::recording()) plan->hold(op, array);
   return array;
 }
 

@@ -38,7 +38,7 @@ void Plan::stop(const py::array& y) {
   abandon();
   checked("compile", "the result", y, y.dtype(), shape_of(y));
   y_ = {y.dtype(), shape_of(y), const_cast<void*>(y.data()), bytes_of(y)};
-  hold(y);
+  hold("the result", y);
   ready_ = true;
 }
 
@@ -93,14 +93,14 @@ void Plan::give(void* block) {
   if (open_ && block != x_.block) unused_.emplace(blocks_[block], block);
 }
 
-void Plan::hold(const py::array& array) {
+void Plan::hold(const char* op, const py::array& array) {
   auto* data = const_cast<void*>(array.data());
   const auto after = blocks_.upper_bound(data);
   if (after != blocks_.begin()) {
     const auto& [block, bytes] = *std::prev(after);
     if (static_cast<char*>(data) < static_cast<char*>(block) + bytes) return;
   }
-  constants_.append(array);
+  constants_.append(py::make_tuple(op, array));
 }
 
 std::size_t Plan::bytes() const {
@@ -119,7 +119,8 @@ void bind_plan(py::module_& m) {
       .def("input", &Plan::input)
       .def("__call__", &Plan::operator(), arg("x"))
       .def_property_readonly("bytes", &Plan::bytes)
-      .def_property_readonly("calls", &Plan::size);
+      .def_property_readonly("calls", &Plan::size)
+      .def_property_readonly("constants", &Plan::constants);
 }
 
 }  // namespace lamina

@@ -33,7 +33,8 @@ class Plan : public std::enable_shared_from_this<Plan> {
   py::array operator()(const py::array& x);
 
   py::array allocate(const py::dtype& dtype, const std::vector<Index>& shape, std::size_t bytes);
-  void hold(const py::array& array);
+  void hold(const char* op, const py::array& array);
+  py::list constants() const { return constants_; }
   void add(std::function<void()> call) { calls_.push_back(std::move(call)); }
   std::size_t bytes() const;
   std::size_t size() const { return calls_.size(); }

@@ -195,6 +195,8 @@ extern const KernelTable kernels_baseline, kernels_avx2, kernels_avx512, kernels
 
 // No SIMD in it, so one for all: the k greatest of each row of x (M,N), falling; ties to the lowest index; NaN first.
 template <class T>
+void add(Index n, const T* a, const T* b, T* y);
+template <class T>
 void topk(Index M, Index N, Index k, const T* x, T* values, std::int64_t* indices);
 // Nor in this: an index of each row of x (M,V), drawn with the probabilities softmax(x / temperature) by u (M).
 template <class T>

@@ -42,6 +42,7 @@ from lamina.functions import (
     tanh,
     where,
 )
+from lamina.nn.plan import compile
 
 if TYPE_CHECKING:
     from lamina import (
@@ -110,6 +111,7 @@ __all__ = [
     "autoencoders",
     "available_isas",
     "build_info",
+    "compile",
     "concatenate",
     "config",
     "data",

@@ -237,6 +237,9 @@ def memory_blocks_backward(
     dpeepholes (of none None). Truncated: errors at a gate or a peephole go no further back."""
 
 # activations (any shape) ------------------------------------------------------------------------------
+def add(a: _Array, b: _Array) -> _Array:
+    """a + b, of one shape."""
+
 def relu(x: _Array) -> _Array:
     """max(x, 0); NaN stays NaN."""
 
@@ -263,6 +266,9 @@ def log_softmax_backward(dy: _Array, y: _Array) -> _Array: ...
 # normalisation ----------------------------------------------------------------------------------------
 def column_moments(x: _Array) -> tuple[_Array, _Array]:
     """Means and biased variances of the columns of x (M,C), M > 0."""
+
+def batch_norm_scale(var: _Array, gamma: _Array | None, eps: float) -> tuple[_Array, _Array]:
+    """inv = 1/sqrt(var + eps), computed in float64, and inv gamma, each (C,)."""
 
 def batch_norm(x: _Array, mean: _Array, scale: _Array, shift: _Array, relu: bool) -> _Array:
     """x (M,C) -> (x - mean) scale + shift, by columns; then relu, if asked for."""
@@ -385,3 +391,24 @@ def measure_peak(dtype: str, seconds: float) -> float:
 
 def measure_bandwidth(seconds: float) -> float:
     """GB/s read from memory by all threads."""
+
+class Plan:
+    """The kernel calls of one run for an x of this shape and dtype, to be made again without Python.
+
+    Between start() and stop(y), y being what the run returned, the calls of this thread are written down;
+    input() is the x that the run gets. abandon() ends a recording that failed. Arrays that no kernel made
+    are taken to be the same on every run: `constants` has them, each with the name of the op that read it.
+    """
+
+    def __init__(self, x: npt.NDArray[Any]) -> None: ...
+    def start(self) -> None: ...
+    def stop(self, y: npt.NDArray[Any]) -> None: ...
+    def abandon(self) -> None: ...
+    def input(self) -> npt.NDArray[Any]: ...
+    def __call__(self, x: npt.NDArray[Any]) -> npt.NDArray[Any]: ...
+    @property
+    def bytes(self) -> int: ...
+    @property
+    def calls(self) -> int: ...
+    @property
+    def constants(self) -> list[tuple[str, npt.NDArray[Any]]]: ...

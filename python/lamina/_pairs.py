@@ -34,7 +34,18 @@ def unbroadcast(grad: Array, shape: Shape | None) -> Array | None:
 # arithmetic -------------------------------------------------------------------------------------------
 def add(a: Array, b: Array, needs_da: bool, needs_db: bool) -> tuple[Array, Any]:
     """a + b."""
-    return a + b, (a.shape if needs_da else None, b.shape if needs_db else None)
+    return added(a, b), (a.shape if needs_da else None, b.shape if needs_db else None)
+
+
+def added(a: Array, b: Array) -> Array:
+    """a + b, by the kernel where nothing is stretched."""
+    if a.shape == b.shape and a.ndim and _is_plain(a) and _is_plain(b):
+        return ops.add(a, b)[0]
+    return np.asarray(a + b)
+
+
+def _is_plain(a: Array) -> bool:
+    return a.flags.c_contiguous and a.flags.aligned
 
 
 def add_backward(dy: Array, ctx: Any) -> Any:

@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from lamina._pairs import added
+
 Array = npt.NDArray[Any]
 Edge = tuple[Any, int]  # (Node or leaf tensor, which output of the node)
 
@@ -161,7 +163,7 @@ def _add(
     elif name in owned:
         former += g
     else:  # the first gradient may be shared with another node: leave it as it is
-        grads[key] = np.asarray(former + g)
+        grads[key] = added(former, g)
         owned.add(name)
 
 

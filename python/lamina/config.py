@@ -92,6 +92,11 @@ def _is_compiled() -> bool:
     return _backend.__name__ == _MODULES["cpp"]
 
 
+def has_plans() -> bool:
+    """Whether the active backend can write down a model's kernel calls."""
+    return _is_compiled()
+
+
 def _blas_controller() -> Any:
     try:
         library = importlib.import_module("threadpoolctl")

@@ -276,6 +276,14 @@ gru, gru_backward = partial(_sequence, "gru"), partial(_sequence_backward, "gru"
 lstm, lstm_backward = partial(_sequence, "lstm"), partial(_sequence_backward, "lstm")
 
 
+def add(arrays):
+    return (arrays["a"] + arrays["b"],)
+
+
+def add_backward(dys, arrays):
+    return {"a": dys[0], "b": dys[0]}
+
+
 def relu(arrays):
     return (np.where(arrays["x"] > 0, arrays["x"], 0),)
 

@@ -6,9 +6,12 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from lamina import config
 from lamina.autograd import Tensor, no_grad
 from lamina.nn._errors import name_layer
 from lamina.nn._repr import represent
+from lamina.nn.modes import evaluation
+from lamina.nn.plan import MOST_ELEMENTS, plan_of
 from lamina.nn.summary import Summary, summarize, watchers
 from lamina.ops._check import array_of, refuse_mask
 
@@ -43,6 +46,7 @@ class Module:
 
     training: bool = True  # False after eval(): dropout and the like are switched off
     _buffer_names: tuple[str, ...] = ()
+    _changes = 0  # of any module's attributes
 
     def __setattr__(self, name: str, value: Any) -> None:
         if isinstance(vars(self).get(name), Parameter) and not isinstance(value, Parameter | None):
@@ -50,6 +54,8 @@ class Module:
                 f"{type(self).__name__}.{name} is a Parameter, which {type(value).__name__} cannot replace: "
                 f"copy into .{name}.data[...], or set nn.Parameter(...)"
             )
+        if name != "training":
+            Module._changes += 1
         object.__setattr__(self, name, value)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
@@ -228,14 +234,12 @@ class Module:
             batch_size = min(_PREDICT_BATCH, max(1, _PREDICT_ELEMENTS // per_sample))
         elif isinstance(batch_size, bool) or not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
             raise ValueError(f"predict: batch_size must be an int of at least 1, got {batch_size!r}")
-        modes = [(module, module.training) for module in self.modules()]
-        self.eval()
-        try:
-            with no_grad():
-                return self._predict(array, int(batch_size))
-        finally:
-            for module, mode in modes:
-                module.training = mode
+        small = 0 < array.size <= MOST_ELEMENTS and len(array) <= batch_size
+        plan = plan_of(self, array, Module._changes) if small and config.has_plans() else None
+        if plan is not None and not watchers:
+            return plan(array)
+        with evaluation(self), no_grad():
+            return self._predict(array, int(batch_size))
 
     def _predict(self, x: Array, batch_size: int) -> Array:
         result: Array | None = None

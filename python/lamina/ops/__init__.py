@@ -28,6 +28,7 @@ from lamina.ops.activations import (
     tanh,
     tanh_backward,
 )
+from lamina.ops.add import add, add_backward
 from lamina.ops.conv import conv2d, conv2d_backward
 from lamina.ops.conv_transpose import conv_transpose2d, conv_transpose2d_backward
 from lamina.ops.draw import draw
@@ -77,6 +78,8 @@ from lamina.ops.topk import topk, topk_backward
 from lamina.ops.upsample import upsample2d, upsample2d_backward
 
 __all__ = [
+    "add",
+    "add_backward",
     "adadelta_step",
     "adam_step",
     "avg_pool2d",

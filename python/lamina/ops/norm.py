@@ -51,8 +51,7 @@ def batch_norm(
     if mean is None and len(rows) == 0:
         raise ValueError(f"{op}: no element to take statistics of {check.shown(x.shape)}")
     m, v = (found["mean"], found["var"]) if mean is not None else backend().column_moments(rows)
-    inv = (1 / np.sqrt(v.astype(np.float64) + eps)).astype(x.dtype)
-    scale = inv * found["gamma"] if "gamma" in found else inv
+    inv, scale = backend().batch_norm_scale(v, found.get("gamma"), eps)
     shift = found["beta"] if "beta" in found else np.zeros_like(inv)
     y: Array = backend().batch_norm(rows, m, scale, shift, relu)
     given = gamma is not None, beta is not None

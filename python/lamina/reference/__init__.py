@@ -5,6 +5,7 @@ the few taps of a kernel. Arguments have been checked by `lamina.ops`.
 """
 
 from lamina.reference.activations import (
+    add,
     curve,
     curve_backward,
     log_softmax,
@@ -37,6 +38,7 @@ from lamina.reference.memory_blocks import memory_blocks, memory_blocks_backward
 from lamina.reference.norm import (
     batch_norm,
     batch_norm_backward,
+    batch_norm_scale,
     column_moments,
     group_norm,
     group_norm_backward,
@@ -59,12 +61,14 @@ from lamina.reference.topk import topk
 from lamina.reference.upsample import upsample2d, upsample2d_backward
 
 __all__ = [
+    "add",
     "adadelta_step",
     "adam_step",
     "avg_pool2d",
     "avg_pool2d_backward",
     "batch_norm",
     "batch_norm_backward",
+    "batch_norm_scale",
     "bias_backward",
     "column_moments",
     "conv2d",

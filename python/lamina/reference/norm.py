@@ -12,6 +12,12 @@ def column_moments(x: Array) -> tuple[Array, Array]:
     return x.mean(axis=0), x.var(axis=0)
 
 
+def batch_norm_scale(var: Array, gamma: Array | None, eps: float) -> tuple[Array, Array]:
+    """inv = 1/sqrt(var + eps), computed in float64, and inv gamma."""
+    inv = (1 / np.sqrt(var.astype(np.float64) + eps)).astype(var.dtype)
+    return inv, inv.copy() if gamma is None else inv * gamma
+
+
 def batch_norm(x: Array, mean: Array, scale: Array, shift: Array, relu: bool) -> Array:
     """(x - mean) scale + shift, by columns; then relu, if asked for."""
     y: Array = x - mean

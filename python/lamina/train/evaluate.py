@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from lamina.autoencoders import Autoencoder
 from lamina.autograd import Tensor, no_grad
 from lamina.data.loader import Loader
 from lamina.nn import Module
+from lamina.nn.modes import evaluation
 from lamina.train.checks import check_loss, check_model
 from lamina.train.feed import Feed, feed_of
 from lamina.train.metrics import Metric, resolve
@@ -88,25 +88,13 @@ def evaluate_feed(
 ) -> dict[str, float]:
     """As `evaluate`, with everything checked and resolved."""
     averages = Averages(metrics, with_loss=loss is not None)
-    with modes_kept(model), no_grad():
-        model.eval()
+    with evaluation(model), no_grad():
         for x, y, _ in feed.in_order():
             y_pred, value = compared(who, model, loss, x, y)
             averages.add(None if value is None else scalar(who, value), y_pred.data, y)
     if not averages.count:
         raise ValueError(f"{who}: there were no samples to measure on")
     return averages.means()
-
-
-@contextlib.contextmanager
-def modes_kept(model: Module) -> Iterator[None]:
-    """Put every module inside back into the mode, training or evaluation, that it has now."""
-    modes = [(module, module.training) for module in model.modules()]
-    try:
-        yield
-    finally:
-        for module, mode in modes:
-            module.training = mode
 
 
 def own_loss(model: Module) -> Any:

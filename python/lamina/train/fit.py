@@ -13,6 +13,7 @@ from lamina import config
 from lamina.autoencoders import Autoencoder
 from lamina.data.loader import Loader
 from lamina.nn import Module
+from lamina.nn.modes import modes_kept
 from lamina.ops import _check as check
 from lamina.optim import Adam, Schedule
 from lamina.train.callbacks import Callback, Run
@@ -24,7 +25,7 @@ from lamina.train.checks import (
     check_watched,
     checked_callbacks,
 )
-from lamina.train.evaluate import Loss, modes_kept, own_loss
+from lamina.train.evaluate import Loss, own_loss
 from lamina.train.feed import Feed, feed_of
 from lamina.train.history import History
 from lamina.train.loop import Loop
