@@ -9,6 +9,7 @@ import numpy.typing as npt
 from lamina.autograd import Tensor, no_grad
 from lamina.nn._errors import name_layer
 from lamina.nn._repr import represent
+from lamina.nn.modes import evaluating
 from lamina.nn.summary import Summary, summarize, watchers
 from lamina.ops._check import array_of, refuse_mask
 
@@ -228,14 +229,8 @@ class Module:
             batch_size = min(_PREDICT_BATCH, max(1, _PREDICT_ELEMENTS // per_sample))
         elif isinstance(batch_size, bool) or not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
             raise ValueError(f"predict: batch_size must be an int of at least 1, got {batch_size!r}")
-        modes = [(module, module.training) for module in self.modules()]
-        self.eval()
-        try:
-            with no_grad():
-                return self._predict(array, int(batch_size))
-        finally:
-            for module, mode in modes:
-                module.training = mode
+        with evaluating(self), no_grad():
+            return self._predict(array, int(batch_size))
 
     def _predict(self, x: Array, batch_size: int) -> Array:
         result: Array | None = None

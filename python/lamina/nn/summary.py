@@ -1,13 +1,27 @@
 """`Module.summary`: every volume on the way, with the parameters and the multiply-adds of each layer."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from lamina.autograd import no_grad
+from lamina.nn.modes import evaluating
 
-watchers: list[Callable[[Any, Any, Any], None]] = []  # each is called with (module, x, y) after every call
+Watch = Callable[[Any, Any, Any], None]
+
+watchers: list[Watch] = []  # each is called with (module, x, y) after every call
+
+
+@contextmanager
+def watching(watch: Watch) -> Iterator[None]:
+    """Call `watch` with (module, x, y) after every call of a module in the block."""
+    watchers.append(watch)
+    try:
+        yield
+    finally:
+        watchers.remove(watch)
 
 
 class Row(NamedTuple):
@@ -91,14 +105,6 @@ def summarize(module: Any, input_shape: int | tuple[int, ...]) -> Summary:
         )
 
     dtype = next((p.dtype for p in module.parameters()), np.dtype(np.float32))
-    modes = [(inner, inner.training) for inner in module.modules()]
-    module.eval()
-    watchers.append(note)
-    try:
-        with no_grad():
-            module(np.zeros((1, *shape), dtype))
-    finally:
-        watchers.remove(note)
-        for inner, mode in modes:
-            inner.training = mode
+    with evaluating(module), watching(note), no_grad():
+        module(np.zeros((1, *shape), dtype))
     return Summary(tuple(rows), module.count_parameters(), sum(row.multiply_adds for row in rows))
