@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from lamina.autograd import Tensor, no_grad
 from lamina.nn._errors import name_layer
+from lamina.nn._html import table
 from lamina.nn._repr import represent
 from lamina.nn.modes import evaluating
 from lamina.nn.summary import Summary, summarize, watchers
@@ -44,6 +45,7 @@ class Module:
 
     training: bool = True  # False after eval(): dropout and the like are switched off
     _buffer_names: tuple[str, ...] = ()
+    _input_shape: int | tuple[int, ...] | None = None  # that of the last summary
 
     def __setattr__(self, name: str, value: Any) -> None:
         if isinstance(vars(self).get(name), Parameter) and not isinstance(value, Parameter | None):
@@ -255,6 +257,7 @@ class Module:
         input_shape is that of one sample: (H,W,C), (T,D) or (features,).
         """
         found = summarize(self, input_shape)
+        self._input_shape = input_shape
         print(found)
         return found
 
@@ -264,6 +267,10 @@ class Module:
 
     def __repr__(self) -> str:
         return represent(self)
+
+    def _repr_html_(self) -> str | None:
+        """The table that notebooks show: layers and parameters, and volumes once `summary` was called."""
+        return table(self)
 
 
 def _search(name: str, value: Any) -> Iterator[tuple[str, Module | Parameter]]:
