@@ -7,6 +7,7 @@ from lamina.viz.ascent import maximize
 from lamina.viz.codes import code_map
 from lamina.viz.curves import activation_histogram, loss_curves
 from lamina.viz.diagrams import architecture_types, unrolled
+from lamina.viz.evidence import feature_maps, grad_cam, occlusion, receptive_field, saliency
 from lamina.viz.grid import filter_grid, image_grid, reconstructions, tile
 from lamina.viz.heat import text_heat
 from lamina.viz.lags import gradient_lags
@@ -19,12 +20,17 @@ __all__ = [
     "architecture_types",
     "code_map",
     "confusion_matrix",
+    "feature_maps",
     "filter_grid",
+    "grad_cam",
     "gradient_lags",
     "image_grid",
     "loss_curves",
     "maximize",
+    "occlusion",
+    "receptive_field",
     "reconstructions",
+    "saliency",
     "text_heat",
     "tile",
     "unrolled",
