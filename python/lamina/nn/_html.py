@@ -3,17 +3,15 @@
 from html import escape
 from typing import Any
 
-from lamina.nn.summary import Summary, summarize
+from lamina.nn.summary import Summary, layers_of, summarize
 
 
 def table(module: Any) -> str | None:
     """The layers with their parameters; volumes and multiply-adds too, once `summary` was told the input.
 
-    None for a module that holds no others: its text says as much.
+    None for a layer: its text says as much.
     """
-    layers = {
-        name: inner for name, inner in module.named_modules() if not any(True for _ in inner.children())
-    }
+    layers = layers_of(module)
     if "" in layers:
         return None
     title, found = f"<b>{escape(type(module).__name__)}</b>", _summary(module)

@@ -96,6 +96,10 @@ class Module:
         """The modules directly inside."""
         return (child for _, child in self._members() if isinstance(child, Module))
 
+    def _is_layer(self) -> bool:
+        """Whether it computes by itself: it has multiply-adds of its own, or holds no modules."""
+        return type(self).multiply_adds is not Module.multiply_adds or not any(True for _ in self.children())
+
     def named_modules(self) -> "Iterator[tuple[str, Module]]":
         """This module (under the name "") and all inside, with their paths, each once."""
         seen = set()

@@ -72,23 +72,33 @@ def _volume(shape: tuple[int, ...]) -> str:
     return "x".join(map(str, shape)) or "1"
 
 
-def summarize(module: Any, input_shape: int | tuple[int, ...]) -> Summary:
-    """Run `module` on one sample of zeros and note what each innermost layer does.
+def layers_of(module: Any) -> dict[str, Any]:
+    """The modules inside that compute by themselves, by their paths; without those that such ones hold."""
+    found: dict[str, Any] = {}
+    for name, inner in module.named_modules():  # outer ones come first
+        within = any(name.startswith(f"{outer}." if outer else "") for outer in found)
+        if not within and inner._is_layer():
+            found[name] = inner
+    return found
 
-    Parameters of shared layers count at their first call; those that no innermost layer holds are added to
-    the total. Raises ValueError for sizes that are not positive.
+
+def summarize(module: Any, input_shape: int | tuple[int, ...]) -> Summary:
+    """Run `module` on one sample of zeros and note what each layer does.
+
+    Parameters of shared layers count at their first call; those that no layer holds are added to the total.
+    Raises ValueError for sizes that are not positive.
     """
     shape = tuple(input_shape) if isinstance(input_shape, Iterable) else (input_shape,)
     if any(isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1 for n in shape):
         raise ValueError(
             f"summary: input_shape must be positive ints, the shape of one sample, got {input_shape!r}"
         )
-    names = {id(inner): name for name, inner in module.named_modules()}
+    names = {id(inner): name for name, inner in layers_of(module).items()}
     rows: list[Row] = []
     counted: set[int] = set()
 
     def note(inner: Any, x: Any, y: Any) -> None:
-        if id(inner) not in names or any(True for _ in inner.children()):
+        if id(inner) not in names:
             return
         y = y[0] if isinstance(y, tuple) else y
         own = [p for p in inner.parameters() if id(p) not in counted]

@@ -12,6 +12,7 @@ from lamina.viz.grid import filter_grid, image_grid, reconstructions, tile
 from lamina.viz.heat import text_heat
 from lamina.viz.lags import gradient_lags
 from lamina.viz.mistakes import confusion_matrix, worst_mistakes
+from lamina.viz.network import network
 from lamina.viz.volumes import activations
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "image_grid",
     "loss_curves",
     "maximize",
+    "network",
     "occlusion",
     "receptive_field",
     "reconstructions",

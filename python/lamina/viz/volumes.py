@@ -73,7 +73,7 @@ def volumes_of(model: nn.Module, image: Array) -> tuple[list[Volume], Array]:
 
     def watch(module: Any, _: Any, y: Any) -> None:
         y = y[0] if isinstance(y, tuple) else y
-        if any(True for _ in module.children()) or not hasattr(y, "data") or y.data.ndim not in (2, 4):
+        if not module._is_layer() or not hasattr(y, "data") or y.data.ndim not in (2, 4):
             return
         if not np.array_equal(y.data.ravel(), before[-1].ravel()):
             found.append(Volume(f"{names.get(id(module), '')} {type(module).__name__}".strip(), y.data[0]))
