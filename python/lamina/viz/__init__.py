@@ -1,4 +1,4 @@
-"""Pictures: images and filters, what units look for, codes, losses, texts, gradients, recurrent networks.
+"""Pictures: images and filters, networks and what units in them see, codes, losses, texts, gradients.
 
 They need matplotlib, only when a function is called; `tile` and `maximize` need it never.
 """

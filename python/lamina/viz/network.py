@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from typing import Any
 
@@ -35,6 +36,7 @@ _COLORS = {
     "join": "#ffffff",
 }
 _EDGE, _LINES = "#333333", {"color": "#333333", "linewidth": 1.1, "solid_joinstyle": "round"}
+_ASIDE = 0.05  # that shortcuts leave right of the middle of a block, and arrive left of it
 
 
 def network(
@@ -82,8 +84,8 @@ def _connect(axes: Any, source: Block, block: Block, lanes: list[Lane], turns: d
         way = [(source.right + 0.03, source.y), (turn, source.y), (turn, block.y), end]
     elif span in lanes[block.lane].shortcuts:
         height = block.y + lanes[block.lane].shortcuts[span]
-        end = block.middle, _top(block) + 0.02
-        way = [(source.middle, _top(source)), (source.middle, height), (block.middle, height), end]
+        start, end = (source.middle + _ASIDE, _top(source)), (block.middle - _ASIDE, _top(block) + 0.02)
+        way = [start, (start[0], height), (end[0], height), end]
     else:
         way = [(source.right + 0.03, source.y), end]
     axes.plot(*zip(*way[:-1], strict=True), **_LINES, zorder=4)
@@ -92,7 +94,9 @@ def _connect(axes: Any, source: Block, block: Block, lanes: list[Lane], turns: d
 
 
 def _top(block: Block) -> float:
-    """The middle of the upper face."""
+    """Where shortcuts begin and end: the middle of the upper face, or the circle."""
+    if block.step.kind == "join":
+        return block.y + math.sqrt(RADIUS**2 - _ASIDE**2)
     return block.y + (block.upright - block.depth * SLANT) / 2
 
 
