@@ -282,6 +282,24 @@ def test_what_does_not_fit_is_refused():
             function(model, IMAGE, layer=5)
 
 
+def test_without_gradients_there_are_no_false_zeros():
+    model = small_network()
+    asks = {
+        "saliency": lambda: probe.saliency(model, IMAGE),
+        "grad_cam": lambda: probe.grad_cam(model, IMAGE),
+        "receptive_field": lambda: probe.receptive_field(model, IMAGE.shape, "0"),
+        "flow": lambda: probe.flow(model, IMAGE.shape),
+    }
+    for who, ask in asks.items():
+        with (
+            lm.no_grad(),
+            pytest.raises(RuntimeError, match=rf"{who}: gradients are needed, but no_grad\(\)"),
+        ):
+            ask()
+    with lm.no_grad():
+        assert probe.occlusion(model, IMAGE).any()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -140,10 +140,12 @@ def test_labels_tell_what_is_unusual():
         nn.Conv2d(2, 4, (3, 5), stride=(2, 1), dilation=2), nn.MaxPool2d(3, 2), nn.AvgPool2d(2)
     )
     assert [s.labels for s in probe.flow(model, (30, 30, 2))[1:]] == [
-        ["Conv2d 3×5", "stride 2×1", "dilation 2×2"],
+        ["Conv2d 3×5", "stride 2×1", "dilation 2"],
         ["MaxPool2d 3×3", "stride 2"],
         ["AvgPool2d 2×2"],
     ]
+    one = nn.Sequential(nn.Conv1d(2, 4, 5, stride=2), nn.MaxPool1d(2))
+    assert [s.labels for s in probe.flow(one, (30, 2))[1:]] == [["Conv1d 5", "stride 2"], ["MaxPool1d 2"]]
 
 
 def test_the_model_stays_as_it_is():

@@ -13,7 +13,7 @@ from lamina.nn.modes import evaluating, frozen
 from lamina.nn.summary import watching
 from lamina.ops import _check as check
 from lamina.ops._check import Pair
-from lamina.probe.layers import find_layer, maps_of, one_image, probabilities
+from lamina.probe.layers import find_layer, maps_of, need_gradients, one_image, probabilities
 
 Array = npt.NDArray[Any]
 
@@ -114,6 +114,7 @@ def _last_convolution(model: nn.Module) -> nn.Module:
 
 def _score(who: str, model: nn.Module, x: Tensor, label: int | None) -> Tensor:
     """The score of the class, or of the best one, for one image."""
+    need_gradients(who)
     y: Any = model(x)
     score: Tensor = y[0, _label(who, label, _scores(who, y)[0])]
     return score

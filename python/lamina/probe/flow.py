@@ -13,6 +13,7 @@ from lamina.autograd import Tensor
 from lamina.nn.modes import evaluating
 from lamina.nn.summary import watching
 from lamina.ops import _check as check
+from lamina.probe.layers import need_gradients
 
 # Operations outside of layers that join several volumes, by the names of their gradients.
 _JOINS = {"add": "+", "subtract": "−", "multiply": "×", "concatenate": "concat", "stack": "stack"}
@@ -47,6 +48,7 @@ def flow(model: nn.Module, input_shape: int | tuple[int, ...]) -> list[Step]:
     nothing in it changes. input_shape: of one sample, (H, W, C), (T, D), (T,) or a number of features.
     ValueError for sizes that are not positive, and as the model's layers.
     """
+    need_gradients("flow")  # it follows them back
     sizes = tuple(input_shape) if isinstance(input_shape, Iterable) else (input_shape,)
     shape = tuple(check.integer("flow", "input_shape", n, 1) for n in sizes)
     x = _input(model, shape)
@@ -189,17 +191,27 @@ def _labels(module: Any) -> list[str]:
     """Its class and kernel, then what is unusual of it."""
     name, kernel = type(module).__name__, getattr(module, "kernel_size", None)
     usual = kernel if "Pool" in name else 1
-    stride = getattr(module, "stride", None)
-    lines = [name if kernel is None else f"{name} {_times(kernel)}"]
-    if stride is not None and _times(stride) != _times(usual):
-        lines.append(f"stride {_times(stride) if isinstance(stride, tuple | list) else stride}")
-    if getattr(module, "dilation", 1) not in (1, (1, 1)):
-        lines.append(f"dilation {_times(module.dilation)}")
+    stride, dilation = getattr(module, "stride", None), getattr(module, "dilation", 1)
+    lines = [name if kernel is None else f"{name} {kernel if name.endswith('1d') else _times(kernel)}"]
+    if stride is not None and _pair(stride) != _pair(usual):
+        lines.append(f"stride {_short(stride)}")
+    if _pair(dilation) != (1, 1):
+        lines.append(f"dilation {_short(dilation)}")
     if getattr(module, "num_layers", 1) != 1:
         lines.append(f"{module.num_layers} layers")
     return lines
 
 
+def _pair(size: Any) -> tuple[Any, ...]:
+    return tuple(size) if isinstance(size, tuple | list) else (size, size)
+
+
+def _short(size: Any) -> str:
+    """As 2 where both are alike, else as 2×1."""
+    both = _pair(size)
+    return str(both[0]) if len(set(both)) == 1 else _times(size)
+
+
 def _times(size: Any) -> str:
     """A side or a pair of them, as 3×3."""
-    return "×".join(map(str, size)) if isinstance(size, tuple | list) else f"{size}×{size}"
+    return "×".join(map(str, _pair(size)))

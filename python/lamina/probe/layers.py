@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lamina import nn, ops
-from lamina.autograd import Tensor, no_grad
+from lamina.autograd import Tensor, is_recording, no_grad
 from lamina.nn.modes import evaluating
 from lamina.nn.summary import watching
 from lamina.ops import _check as check
@@ -27,6 +27,12 @@ def feature_maps(model: nn.Module, image: npt.ArrayLike, layer: nn.Module | str)
     with evaluating(model), no_grad():
         y = output_of("feature_maps", model, find_layer("feature_maps", model, layer), Tensor(x))
     return np.asarray(maps_of("feature_maps", y).data[0])
+
+
+def need_gradients(who: str) -> None:
+    """RuntimeError inside `no_grad`, where every gradient would seem to be 0."""
+    if not is_recording():
+        raise RuntimeError(f"{who}: gradients are needed, but no_grad() is on")
 
 
 def one_image(who: str, model: nn.Module, image: npt.ArrayLike) -> Array:

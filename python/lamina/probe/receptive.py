@@ -12,7 +12,7 @@ from lamina import nn
 from lamina.autograd import Tensor
 from lamina.nn.modes import evaluating, frozen
 from lamina.ops import _check as check
-from lamina.probe.layers import find_layer, output_of
+from lamina.probe.layers import find_layer, need_gradients, output_of
 
 Array = npt.NDArray[Any]
 
@@ -41,8 +41,8 @@ def receptive_field(
 
     A copy of the model takes the gradient, in float64: with positive random weights on a positive random
     image nothing cancels and no ReLU is dead; its max pooling layers pool by the mean, whose gradient reaches
-    the whole window. The model itself stays as it is. Max pooling inside a module's own `forward` is not
-    found: of its windows one pixel counts.
+    the whole window. The model itself stays as it is. Max pooling that returns its indices or is done in a
+    `forward` of your own stays what it is: of each of its windows one pixel counts.
 
     Args:
         model: with images as input.
@@ -55,6 +55,7 @@ def receptive_field(
         ValueError: a layer or unit that is not there, one that no pixel reaches, an input_shape that is none.
     """
     who = "receptive_field"
+    need_gradients(who)
     if not isinstance(input_shape, tuple | list) or len(input_shape) != 3:
         raise ValueError(f"{who}: input_shape must be (H, W, C), got {input_shape!r}")
     shape = tuple(check.integer(who, "input_shape", n, 1) for n in input_shape)

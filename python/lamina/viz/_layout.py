@@ -203,9 +203,9 @@ def _shape_width(block: Block) -> float:
 def _text(text: str, size: float, weight: str = "normal") -> float:
     """Width in inches."""
     from matplotlib.font_manager import FontProperties
-    from matplotlib.textpath import TextPath
+    from matplotlib.textpath import text_to_path
 
-    if not text.strip():
-        return 0.0
-    path = TextPath((0, 0), text, size=size, prop=FontProperties(weight=weight))
-    return float(path.get_extents().width) / 72
+    font = FontProperties(size=size, weight=weight)
+    return (
+        float(text_to_path.get_text_width_height_descent(text, font, ismath=False)[0]) / 72 if text else 0.0
+    )
