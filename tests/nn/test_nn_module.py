@@ -12,6 +12,7 @@ import pytest
 
 import lamina as lm
 from lamina import nn
+from lamina.autoencoders import Tied
 from lamina.nn.summary import watchers
 
 RNG = np.random.default_rng(2)
@@ -370,6 +371,23 @@ def test_summary_of_any_module():
     assert nn.Linear(5, 2).summary((7, 5)).multiply_adds == 70
 
 
+def test_summary_of_layers_that_hold_others():
+    found = nn.Sequential(nn.Linear(2, 3), nn.LSTM(3, 4, 2)).summary((5, 2))
+    assert [(row.name, row.layer, row.volume) for row in found.rows] == [
+        ("0", "Linear", "5x2 -> 5x3"),
+        ("1", "LSTM", "5x3 -> 5x4"),
+    ]
+    assert [row.parameters for row in found.rows] == [9, 272]
+    assert found.multiply_adds == 5 * 6 + 5 * (16 * 7 + 16 * 8)
+    layer = nn.Linear(6, 4)
+    tied = nn.Sequential(layer, nn.Tanh(), Tied(layer)).summary(6)
+    assert [(row.layer, row.parameters, row.multiply_adds) for row in tied.rows] == [
+        ("Linear", 28, 24),
+        ("Tanh", 0, 0),
+        ("Tied", 6, 24),
+    ]
+
+
 def test_summary_counts_shared_layers_once():
     layer = nn.Linear(3, 3)
     found = nn.Sequential(layer, nn.ReLU(), layer).summary(3)
@@ -401,6 +419,9 @@ def test_summary_after_an_error_watches_no_longer():
         (lambda: nn.ReLU(), "ReLU()"),
         (lambda: nn.Dropout(0.1), "Dropout(p=0.1)"),
         (lambda: nn.LSTMCell(3, 4), "LSTMCell(3, 4)"),
+        (lambda: nn.LSTM(3, 4), "LSTM(3, 4)"),
+        (lambda: nn.GRU(3, 4, 2, dropout=0.1), "GRU(3, 4, num_layers=2, dropout=0.1)"),
+        (lambda: Tied(nn.Linear(3, 4)), "Tied(Linear(3, 4))"),
         (
             lambda: nn.Sequential(nn.ReLU(), nn.Sequential(nn.Tanh())),
             "Sequential(\n  (0): ReLU()\n  (1): Sequential(\n    (0): Tanh()\n  )\n)",

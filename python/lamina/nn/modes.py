@@ -1,24 +1,37 @@
-"""Training and evaluation mode, kept over something that changes it."""
+"""Modules put into a state for a while: evaluation mode, parameters without gradients."""
 
-import contextlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 
-@contextlib.contextmanager
-def modes_kept(model: Any) -> Iterator[None]:
-    """Put every module inside back into the mode, training or evaluation, that it has now."""
-    modes = [(module, module.training) for module in model.modules()]
+@contextmanager
+def modes_kept(module: Any) -> Iterator[None]:
+    """Every module inside goes back into the mode, training or evaluation, that it has now."""
+    modes = [(inner, inner.training) for inner in module.modules()]
     try:
         yield
     finally:
-        for module, mode in modes:
-            module.training = mode
+        for inner, mode in modes:
+            inner.training = mode
 
 
-@contextlib.contextmanager
-def evaluation(model: Any) -> Iterator[None]:
-    """Every module inside in evaluation mode."""
-    with modes_kept(model):
-        model.eval()
+@contextmanager
+def evaluating(module: Any) -> Iterator[None]:
+    """Evaluation mode for a while; then each module's own again."""
+    with modes_kept(module):
+        module.eval()
         yield
+
+
+@contextmanager
+def frozen(module: Any) -> Iterator[None]:
+    """Parameters that take no gradient for a while: the gradients that they have stay as they are."""
+    parameters = [p for p in module.parameters() if p.requires_grad]
+    for p in parameters:
+        p.requires_grad = False
+    try:
+        yield
+    finally:
+        for p in parameters:
+            p.requires_grad = True

@@ -9,8 +9,9 @@ import numpy.typing as npt
 from lamina import config
 from lamina.autograd import Tensor, no_grad
 from lamina.nn._errors import name_layer
+from lamina.nn._html import table
 from lamina.nn._repr import represent
-from lamina.nn.modes import evaluation
+from lamina.nn.modes import evaluating
 from lamina.nn.plan import MOST_ELEMENTS, plan_of
 from lamina.nn.summary import Summary, summarize, watchers
 from lamina.ops._check import array_of, refuse_mask
@@ -47,6 +48,7 @@ class Module:
     training: bool = True  # False after eval(): dropout and the like are switched off
     _buffer_names: tuple[str, ...] = ()
     _changes = 0  # of any module's attributes
+    _input_shape: int | tuple[int, ...] | None = None  # that of the last summary
 
     def __setattr__(self, name: str, value: Any) -> None:
         if isinstance(vars(self).get(name), Parameter) and not isinstance(value, Parameter | None):
@@ -98,6 +100,10 @@ class Module:
     def children(self) -> "Iterator[Module]":
         """The modules directly inside."""
         return (child for _, child in self._members() if isinstance(child, Module))
+
+    def _is_layer(self) -> bool:
+        """Whether it computes by itself: it has multiply-adds of its own, or holds no modules."""
+        return type(self).multiply_adds is not Module.multiply_adds or not any(True for _ in self.children())
 
     def named_modules(self) -> "Iterator[tuple[str, Module]]":
         """This module (under the name "") and all inside, with their paths, each once."""
@@ -238,7 +244,7 @@ class Module:
         plan = plan_of(self, array, Module._changes) if small and config.has_plans() else None
         if plan is not None and not watchers:
             return plan(array)
-        with evaluation(self), no_grad():
+        with evaluating(self), no_grad():
             return self._predict(array, int(batch_size))
 
     def _predict(self, x: Array, batch_size: int) -> Array:
@@ -264,6 +270,7 @@ class Module:
         input_shape is that of one sample: (H,W,C), (T,D) or (features,).
         """
         found = summarize(self, input_shape)
+        self._input_shape = input_shape
         print(found)
         return found
 
@@ -273,6 +280,10 @@ class Module:
 
     def __repr__(self) -> str:
         return represent(self)
+
+    def _repr_html_(self) -> str | None:
+        """The table that notebooks show: layers and parameters, and volumes once `summary` was called."""
+        return table(self)
 
 
 def _search(name: str, value: Any) -> Iterator[tuple[str, Module | Parameter]]:

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from lamina import config
 from lamina.autograd import Tensor, no_grad
-from lamina.nn.modes import evaluation
+from lamina.nn.modes import evaluating
 from lamina.nn.summary import watchers
 from lamina.ops import _check as check
 
@@ -89,7 +89,7 @@ class Compiled:
         model, plan = self._model(), config.backend().Plan(example)
         plan.start()
         try:
-            with evaluation(model), no_grad():
+            with evaluating(model), no_grad():
                 plan.stop(_array(model, model(Tensor(plan.input()))))
         finally:
             plan.abandon()
@@ -114,7 +114,7 @@ class Compiled:
 def _compare(plan: Any, model: Any, example: Array) -> None:
     """The plan must give what the model gives for another x: nothing in it may hang on the example."""
     other = _another(example)
-    with evaluation(model), no_grad():
+    with evaluating(model), no_grad():
         expected = model(Tensor(other)).data
     if not np.array_equal(plan(other), expected, equal_nan=True):
         raise NotCompiled(

@@ -1,13 +1,27 @@
 """`Module.summary`: every volume on the way, with the parameters and the multiply-adds of each layer."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from lamina.autograd import no_grad
+from lamina.nn.modes import evaluating
 
-watchers: list[Callable[[Any, Any, Any], None]] = []  # each is called with (module, x, y) after every call
+Watch = Callable[[Any, Any, Any], None]
+
+watchers: list[Watch] = []  # each is called with (module, x, y) after every call
+
+
+@contextmanager
+def watching(watch: Watch) -> Iterator[None]:
+    """Call `watch` with (module, x, y) after every call of a module in the block."""
+    watchers.append(watch)
+    try:
+        yield
+    finally:
+        watchers.remove(watch)
 
 
 class Row(NamedTuple):
@@ -58,23 +72,33 @@ def _volume(shape: tuple[int, ...]) -> str:
     return "x".join(map(str, shape)) or "1"
 
 
-def summarize(module: Any, input_shape: int | tuple[int, ...]) -> Summary:
-    """Run `module` on one sample of zeros and note what each innermost layer does.
+def layers_of(module: Any) -> dict[str, Any]:
+    """The modules inside that compute by themselves, by their paths; without those that such ones hold."""
+    found: dict[str, Any] = {}
+    for name, inner in module.named_modules():  # outer ones come first
+        within = any(name.startswith(f"{outer}." if outer else "") for outer in found)
+        if not within and inner._is_layer():
+            found[name] = inner
+    return found
 
-    Parameters of shared layers count at their first call; those that no innermost layer holds are added to
-    the total. Raises ValueError for sizes that are not positive.
+
+def summarize(module: Any, input_shape: int | tuple[int, ...]) -> Summary:
+    """Run `module` on one sample of zeros and note what each layer does.
+
+    Parameters of shared layers count at their first call; those that no layer holds are added to the total.
+    Raises ValueError for sizes that are not positive.
     """
     shape = tuple(input_shape) if isinstance(input_shape, Iterable) else (input_shape,)
     if any(isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1 for n in shape):
         raise ValueError(
             f"summary: input_shape must be positive ints, the shape of one sample, got {input_shape!r}"
         )
-    names = {id(inner): name for name, inner in module.named_modules()}
+    names = {id(inner): name for name, inner in layers_of(module).items()}
     rows: list[Row] = []
     counted: set[int] = set()
 
     def note(inner: Any, x: Any, y: Any) -> None:
-        if id(inner) not in names or any(True for _ in inner.children()):
+        if id(inner) not in names:
             return
         y = y[0] if isinstance(y, tuple) else y
         own = [p for p in inner.parameters() if id(p) not in counted]
@@ -91,14 +115,6 @@ def summarize(module: Any, input_shape: int | tuple[int, ...]) -> Summary:
         )
 
     dtype = next((p.dtype for p in module.parameters()), np.dtype(np.float32))
-    modes = [(inner, inner.training) for inner in module.modules()]
-    module.eval()
-    watchers.append(note)
-    try:
-        with no_grad():
-            module(np.zeros((1, *shape), dtype))
-    finally:
-        watchers.remove(note)
-        for inner, mode in modes:
-            inner.training = mode
+    with evaluating(module), watching(note), no_grad():
+        module(np.zeros((1, *shape), dtype))
     return Summary(tuple(rows), module.count_parameters(), sum(row.multiply_adds for row in rows))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ import numpy.typing as npt
 
 from lamina import init, nn, ops
 from lamina.autograd import Tensor, no_grad
+from lamina.nn.modes import evaluating
 from lamina.ops import _check as check
 from lamina.text.vocabulary import Vocabulary
 
@@ -78,15 +78,3 @@ def perplexity(model: nn.Module, codes: npt.ArrayLike, *, batch_size: int = 50, 
             losses, _ = ops.softmax_cross_entropy(logits.data, y)
             total, count = total + float(losses.sum(dtype=np.float64)), count + losses.size
     return float(np.exp(total / count))
-
-
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode for a while; then each module's own again."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, mode in modes:
-            module.training = mode

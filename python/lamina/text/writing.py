@@ -10,9 +10,10 @@ import numpy.typing as npt
 
 from lamina import config, nn, ops
 from lamina.autograd import no_grad
+from lamina.nn.modes import evaluating
 from lamina.ops import _check as check
 from lamina.ops.recurrent_step import RecurrentPlan
-from lamina.text.model import CharModel, evaluating
+from lamina.text.model import CharModel
 from lamina.text.vocabulary import Vocabulary
 
 _Codes = npt.NDArray[np.int64]

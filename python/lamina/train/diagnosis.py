@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from lamina.autograd import Tensor, no_grad
 from lamina.nn import Module
-from lamina.nn.summary import watchers
+from lamina.nn.summary import watching
 from lamina.train.history import History
 
 
@@ -54,12 +54,8 @@ def _first_bad_layer(model: Module, x: npt.NDArray[Any]) -> str:
             name = names.get(id(module)) or "the model itself"
             found.append(f", first in layer {name} ({type(module).__name__}): {count} values are not finite")
 
-    watchers.append(watch)
-    try:
-        with no_grad(), np.errstate(all="ignore"):
-            model(x)
-    finally:
-        watchers.remove(watch)
+    with watching(watch), no_grad(), np.errstate(all="ignore"):
+        model(x)
     return found[0] if found else ""
 
 

@@ -14,7 +14,7 @@ from lamina import config, nn
 from lamina.autograd import Tensor
 from lamina.data.loader import Loader
 from lamina.nn import Module
-from lamina.nn.summary import watchers
+from lamina.nn.summary import watching
 from lamina.train.checks import check_loss, check_model
 from lamina.train.evaluate import Loss, compared, own_loss, scalar
 from lamina.train.feed import feed_of
@@ -104,12 +104,8 @@ def _findings(model: Module, loss: Any, x: Array, y: Array) -> Iterator[Finding]
             seen.append((names[id(module)], module, output.data))
 
     model.train().zero_grad()
-    watchers.append(watch)
-    try:
-        with np.errstate(all="ignore"):
-            y_pred, value = compared("doctor", model, loss, x, y)
-    finally:
-        watchers.remove(watch)
+    with watching(watch), np.errstate(all="ignore"):
+        y_pred, value = compared("doctor", model, loss, x, y)
     yield from _of_loss(loss, seen, y_pred)
     yield from _of_activations(seen, y_pred)
     assert value is not None

@@ -12,7 +12,7 @@ from lamina.autoencoders import Autoencoder
 from lamina.autograd import Tensor, no_grad
 from lamina.data.loader import Loader
 from lamina.nn import Module
-from lamina.nn.modes import evaluation
+from lamina.nn.modes import evaluating
 from lamina.train.checks import check_loss, check_model
 from lamina.train.feed import Feed, feed_of
 from lamina.train.metrics import Metric, resolve
@@ -88,7 +88,7 @@ def evaluate_feed(
 ) -> dict[str, float]:
     """As `evaluate`, with everything checked and resolved."""
     averages = Averages(metrics, with_loss=loss is not None)
-    with evaluation(model), no_grad():
+    with evaluating(model), no_grad():
         for x, y, _ in feed.in_order():
             y_pred, value = compared(who, model, loss, x, y)
             averages.add(None if value is None else scalar(who, value), y_pred.data, y)

@@ -1,4 +1,4 @@
-"""Pictures: images and filters, what units look for, codes, losses, texts, gradients, recurrent networks.
+"""Pictures: images and filters, networks and what units in them see, codes, losses, texts, gradients.
 
 They need matplotlib, only when a function is called; `tile` and `maximize` need it never.
 """
@@ -7,10 +7,12 @@ from lamina.viz.ascent import maximize
 from lamina.viz.codes import code_map
 from lamina.viz.curves import activation_histogram, loss_curves
 from lamina.viz.diagrams import architecture_types, unrolled
+from lamina.viz.evidence import feature_maps, grad_cam, occlusion, receptive_field, saliency
 from lamina.viz.grid import filter_grid, image_grid, reconstructions, tile
 from lamina.viz.heat import text_heat
 from lamina.viz.lags import gradient_lags
 from lamina.viz.mistakes import confusion_matrix, worst_mistakes
+from lamina.viz.network import network
 from lamina.viz.volumes import activations
 
 __all__ = [
@@ -19,12 +21,18 @@ __all__ = [
     "architecture_types",
     "code_map",
     "confusion_matrix",
+    "feature_maps",
     "filter_grid",
+    "grad_cam",
     "gradient_lags",
     "image_grid",
     "loss_curves",
     "maximize",
+    "network",
+    "occlusion",
+    "receptive_field",
     "reconstructions",
+    "saliency",
     "text_heat",
     "tile",
     "unrolled",

@@ -11,8 +11,9 @@ import numpy.typing as npt
 
 from lamina import config, nn
 from lamina.autograd import Tensor
-from lamina.nn.summary import watchers
+from lamina.nn.modes import evaluating, frozen
 from lamina.ops import _check as check
+from lamina.probe.layers import find_layer, output_of
 
 Array = npt.NDArray[Any]
 
@@ -67,22 +68,12 @@ def maximize(
     rng = config.rng() if seed is None else config.seeded("maximize: seed", seed)
     dtype = next((p.dtype for p in model.parameters()), np.dtype(np.float32))
     run = _runner(model, layer)
-    frozen = [p for p in model.parameters() if p.requires_grad]
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        for p in frozen:  # their own gradients stay as they are
-            p.requires_grad = False
+    with evaluating(model), frozen(model):
         y = run(Tensor(np.zeros((1, *shape), dtype)))
         found = _units(units, y.shape[-1])
         place = _place(at, y.shape)
         x = rng.standard_normal((len(found), starts, *shape)).astype(dtype)
         best = _ascend(run, _onto(x.reshape(-1, *shape), norm), found, place, norm, steps)
-    finally:
-        for p in frozen:
-            p.requires_grad = True
-        for module, mode in modes:
-            module.training = mode
     return best[0] if units is not None and np.ndim(units) == 0 else best
 
 
@@ -103,34 +94,12 @@ def _input_shape(model: nn.Module, given: int | tuple[int, ...] | None) -> tuple
 
 def _runner(model: nn.Module, layer: Any) -> Callable[[Tensor], Tensor]:
     """A function from inputs to what the layer gives for them."""
-    if isinstance(layer, str):
-        modules = dict(model.named_modules())
-        if layer not in modules:
-            raise ValueError(f"maximize: no layer {layer!r}, there are {', '.join(filter(None, modules))}")
-        layer = modules[layer]
-    if isinstance(layer, nn.Module):
-        return lambda x: _checked(_watched(model, layer, x))
+    if isinstance(layer, nn.Module | str):
+        found = find_layer("maximize", model, layer)
+        return lambda x: _checked(output_of("maximize", model, found, x))
     if callable(layer):
         return lambda x: _checked(layer(x))
     raise TypeError(f"maximize: layer must be a module, its path or a function, got {type(layer).__name__}")
-
-
-def _watched(model: nn.Module, layer: nn.Module, x: Tensor) -> Any:
-    """What `layer` gives when the model runs on x, the first time that it is called."""
-    seen: list[Any] = []
-
-    def watch(module: Any, _: Any, y: Any) -> None:
-        if module is layer:
-            seen.append(y[0] if isinstance(y, tuple) else y)
-
-    watchers.append(watch)
-    try:
-        model(x)
-    finally:
-        watchers.remove(watch)
-    if not seen:
-        raise ValueError(f"maximize: the model does not call the layer {type(layer).__name__}")
-    return seen[0]
 
 
 def _checked(y: Any) -> Tensor:

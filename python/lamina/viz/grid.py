@@ -76,7 +76,8 @@ def filter_grid(
 ) -> Any:
     """Draw filters, each scaled by its greatest magnitude: 0 is middle grey.
 
-    filters: (N, H, W) or (N, H, W, C), or the weights of a dense layer, (N, D), as in `image_grid`.
+    filters: (N, H, W) or (N, H, W, C), or weights, as in `image_grid`: of a first convolution, (O, KH, KW, 1)
+    or in colour (O, KH, KW, 3), or of a dense layer, (N, D).
     """
     w = as_images("filter_grid", "filters", filters).astype(np.float64)
     greatest = np.abs(w).max(axis=tuple(range(1, w.ndim)), keepdims=True)

@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from lamina import nn, ops
-from lamina.nn.summary import watchers
+from lamina import nn
+from lamina.nn.summary import watching
 from lamina.ops import _check as check
+from lamina.probe.layers import probabilities
 from lamina.viz._canvas import new_figure, saved
 from lamina.viz.grid import tile
 
@@ -72,17 +73,14 @@ def volumes_of(model: nn.Module, image: Array) -> tuple[list[Volume], Array]:
 
     def watch(module: Any, _: Any, y: Any) -> None:
         y = y[0] if isinstance(y, tuple) else y
-        if any(True for _ in module.children()) or not hasattr(y, "data") or y.data.ndim not in (2, 4):
+        if not module._is_layer() or not hasattr(y, "data") or y.data.ndim not in (2, 4):
             return
         if not np.array_equal(y.data.ravel(), before[-1].ravel()):
             found.append(Volume(f"{names.get(id(module), '')} {type(module).__name__}".strip(), y.data[0]))
         before.append(y.data)
 
-    watchers.append(watch)
-    try:
+    with watching(watch):
         out = model.predict(x)
-    finally:
-        watchers.remove(watch)
     if out.ndim != 2:
         raise ValueError(f"activations: the model gives {out.shape}, expected the scores of classes, (1, O)")
     return found, out[0]
@@ -112,7 +110,7 @@ def _column(axes: Any, volume: Volume, slices: int) -> None:
 
 def _best(axes: Any, scores: Array, labels: Sequence[str] | None, top: int) -> None:
     """The best classes, the first above, as bars of their probabilities."""
-    share = _probabilities(scores)
+    share = probabilities(scores)
     best = np.argsort(-share, kind="stable")[:top]
     rows = np.arange(len(best))
     axes.barh(rows, share[best], color="#0072b2", height=0.6)
@@ -122,13 +120,3 @@ def _best(axes: Any, scores: Array, labels: Sequence[str] | None, top: int) -> N
     axes.set(xlim=(0, 1.25), ylim=(max(len(best), 1) - 0.4, -0.6), xticks=[])
     axes.spines[:].set_visible(False)
     axes.tick_params(left=False)
-
-
-def _probabilities(scores: Array) -> Array:
-    """Scores as they are if they are probabilities already, or their logarithms; else their softmax."""
-    s = scores.astype(np.float64)
-    for p in (s, np.exp(np.minimum(s, 1))):
-        if (p >= 0).all() and abs(p.sum() - 1) < 1e-4:
-            return p
-    y: Array = ops.softmax(s[None])[0][0]
-    return y
