@@ -97,6 +97,11 @@ def has_plans() -> bool:
     return _is_compiled()
 
 
+def new_plan(x: Any) -> Any:
+    """A plan for x of this shape and dtype, on the compiled backend."""
+    return _backend.Plan(x)
+
+
 def _blas_controller() -> Any:
     try:
         library = importlib.import_module("threadpoolctl")

@@ -86,7 +86,7 @@ class Compiled:
         """Run the model once, and write down how its kernels are called."""
         if not config.has_plans():
             raise NotCompiled("compile: the NumPy backend makes no plans; use_backend('cpp')")
-        model, plan = self._model(), config.backend().Plan(example)
+        model, plan = self._model(), config.new_plan(example)
         plan.start()
         try:
             with evaluating(model), no_grad():
