@@ -33,6 +33,7 @@ struct MatrixView {
   Index rs, cs;
 };
 
-enum class Algorithm { automatic, im2col, direct };
+// fast may take Winograd's way, which rounds more; automatic may not.
+enum class Algorithm { automatic, fast, im2col, direct, winograd2, winograd4 };
 
 }  // namespace lamina
