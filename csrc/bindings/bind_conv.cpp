@@ -45,14 +45,12 @@ Conv2dShape conv_shape(const char* op, const Shape& x, const Shape& w, const Opt
                " (OHWI), which do not fit groups = " + std::to_string(o.groups));
   const Index OH = output_length(op, x[1], o.padding[0], o.padding[1], w[1], o.stride[0], o.dilation[0]);
   const Index OW = output_length(op, x[2], o.padding[2], o.padding[3], w[2], o.stride[1], o.dilation[1]);
-  const bool plain = w[1] == 3 && w[2] == 3 && o.groups == 1 && o.stride == Pair{1, 1} && o.dilation == Pair{1, 1};
-  if (!plain && (algorithm == Algorithm::winograd2 || algorithm == Algorithm::winograd4))
-    fail_value(std::string(op) +
-               ": Winograd's algorithm needs 3x3 filters, stride 1, dilation 1 and groups 1; w has shape " +
-               shape_text(w) + " (OHWI)");
-  return {x[0],         x[1],         x[2],         x[3],          w[0],          w[1],
-          w[2],         OH,           OW,           o.stride[0],   o.stride[1],   o.padding[0],
-          o.padding[1], o.padding[2], o.padding[3], o.dilation[0], o.dilation[1], o.groups};
+  const Conv2dShape s{x[0],         x[1],         x[2],         x[3],          w[0],          w[1],
+                      w[2],         OH,           OW,           o.stride[0],   o.stride[1],   o.padding[0],
+                      o.padding[1], o.padding[2], o.padding[3], o.dilation[0], o.dilation[1], o.groups};
+  if (!s.is_plain_3x3() && (algorithm == Algorithm::winograd2 || algorithm == Algorithm::winograd4))
+    fail_value(std::string(op) + ": Winograd's algorithm needs 3x3 filters, stride 1, dilation 1 and groups 1");
+  return s;
 }
 
 py::array conv2d(const py::array& x, const py::array& w, const std::optional<py::array>& b, Pair stride, Sides padding,

@@ -5,7 +5,7 @@
 // so A^2 products do what took 9 M^2: 36 for 144 with M = 4, 16 for 36 with M = 2. The sum over channels makes each of
 // the A^2 positions one product of matrices, tiles x channels times channels x filters.
 //
-// The three matrices multiply polynomials by their values at A points (Toom & Cook), the last at infinity. Any points
+// The three matrices multiply polynomials by their values at A points, the last at infinity. Any points
 // are right; these make small errors: all entries of I and O are exact in float, and 5/8 and 3/2 err half as much as the
 // customary 1 and 2. Gradients use the same matrices transposed.
 #pragma once

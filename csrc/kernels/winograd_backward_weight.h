@@ -17,6 +17,7 @@ namespace {
 constexpr Index kWeightTiles = 32;     // of a block
 constexpr Index kWeightFilters = 64;   // of a task
 constexpr Index kWeightChannels = 32;  // of a task, or a panel
+constexpr Index kChunkBlocks = 8;      // of tiles in a chunk, at least: its partial result is written and read once
 
 // Tiles, filters and panels of channels, cut by the shape alone.
 template <class T>
@@ -33,7 +34,7 @@ struct WinogradPlan {
         chunk(positions * O * width + O) {
     const Index room = kPartialBytes / (chunk * static_cast<Index>(sizeof(T)));
     chunks = ceil_div(2 * kMostChunks, panel_blocks * filter_blocks);
-    chunks = greatest(1, least(least(chunks, kMostChunks), least(room, blocks)));
+    chunks = greatest(1, least(least(chunks, kMostChunks), least(room, ceil_div(blocks, kChunkBlocks))));
   }
 };
 
