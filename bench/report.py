@@ -25,8 +25,9 @@ _COLUMNS = (
     ("of peak", 7),
     ("error", 6),
 )
-LEGEND = """ms: medians; of C++ also the least and the quartiles. of peak: of the multiply-adds, or of reading
-memory, which caches surpass. error: the greatest of C++ against float64. (..x): times the C++ time."""
+LEGEND = """ms: medians; of C++ also the least and the quartiles. of peak: of the multiply-adds, of which
+Winograd's convolution needs fewer, or of reading memory, which caches surpass. error: the greatest of C++
+against float64. (..x): times the C++ time."""
 
 
 class Table:

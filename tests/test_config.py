@@ -131,6 +131,28 @@ def test_build_info_names_the_active_backend():
     assert len(config.available_isas()) >= 1
 
 
+def test_the_precision_of_convolutions():
+    assert config.get_conv_precision() == "fast"
+    with config.set_conv_precision("high"):
+        assert config.build_info()["conv_precision"] == "high"
+        with pytest.raises(RuntimeError, match="inside"), config.set_conv_precision("fast"):
+            raise RuntimeError("inside")
+        assert config.get_conv_precision() == "high"
+        with pytest.raises(
+            ValueError, match="set_conv_precision: unknown precision 'low': expected 'fast' or 'high'"
+        ):
+            config.set_conv_precision("low")
+    assert config.get_conv_precision() == "fast"
+
+
+def test_the_environment_chooses_the_precision_of_convolutions():
+    code = "import lamina; print(lamina.get_conv_precision())"
+    assert _run(code, LAMINA_CONV_PRECISION="high").stdout.split() == ["high"]
+    assert _run(code, LAMINA_CONV_PRECISION="").stdout.split() == ["fast"]
+    message = _run(code, LAMINA_CONV_PRECISION="low").stderr
+    assert "LAMINA_CONV_PRECISION: unknown precision 'low': expected 'fast' or 'high'" in message
+
+
 @pytest.fixture
 def own_rng(monkeypatch):
     monkeypatch.setattr(config, "_rng", config.rng())

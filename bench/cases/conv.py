@@ -6,7 +6,7 @@ import numpy as np
 
 from cases.case import Case, Pass, normal, sum_bound
 from lamina import ops
-from lamina.config import backend
+from lamina.config import backend, conv_algorithm
 
 
 def conv2d(
@@ -33,7 +33,7 @@ def conv2d(
         dy=normal(rng, n, oh, ow, o),
     )
     options = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
-    flat = ((stride, stride), (padding,) * 4, (dilation, dilation), groups, algorithm)
+    flat = ((stride, stride), (padding,) * 4, (dilation, dilation), groups, conv_algorithm(algorithm))
 
     def forward(a):
         return (ops.conv2d(a.x, a.w, a.b, **options, algorithm=algorithm)[0],)

@@ -4,10 +4,13 @@ namespace lamina {
 namespace {
 
 Algorithm algorithm_named(const char* op, const std::string& name) {
-  if (name == "auto") return Algorithm::automatic;
-  if (name == "im2col") return Algorithm::im2col;
-  if (name == "direct") return Algorithm::direct;
-  fail_value(std::string(op) + ": algorithm must be 'auto', 'im2col' or 'direct', not '" + name + "'");
+  constexpr std::pair<const char*, Algorithm> known[] = {
+      {"auto", Algorithm::automatic}, {"fast", Algorithm::fast},           {"im2col", Algorithm::im2col},
+      {"direct", Algorithm::direct},  {"winograd2", Algorithm::winograd2}, {"winograd4", Algorithm::winograd4}};
+  for (const auto& [word, algorithm] : known)
+    if (name == word) return algorithm;
+  fail_value(std::string(op) +
+             ": algorithm must be 'auto', 'fast', 'im2col', 'direct', 'winograd2' or 'winograd4', not '" + name + "'");
 }
 
 struct Options {
@@ -33,7 +36,7 @@ Index output_length(const char* op, Index size, Index before, Index after, Index
 }
 
 // x_shape (N,H,W,C), w_shape (O,KH,KW,I).
-Conv2dShape conv_shape(const char* op, const Shape& x, const Shape& w, const Options& o) {
+Conv2dShape conv_shape(const char* op, const Shape& x, const Shape& w, const Options& o, Algorithm algorithm) {
   if (x[1] < 1 || x[2] < 1 || x[3] < 1 || w[0] < 1)
     fail_value(std::string(op) + ": only N may be empty, but x has shape " + shape_text(x) + " (NHWC) and w " +
                shape_text(w) + " (OHWI)");
@@ -42,9 +45,12 @@ Conv2dShape conv_shape(const char* op, const Shape& x, const Shape& w, const Opt
                " (OHWI), which do not fit groups = " + std::to_string(o.groups));
   const Index OH = output_length(op, x[1], o.padding[0], o.padding[1], w[1], o.stride[0], o.dilation[0]);
   const Index OW = output_length(op, x[2], o.padding[2], o.padding[3], w[2], o.stride[1], o.dilation[1]);
-  return {x[0],         x[1],         x[2],         x[3],          w[0],          w[1],
-          w[2],         OH,           OW,           o.stride[0],   o.stride[1],   o.padding[0],
-          o.padding[1], o.padding[2], o.padding[3], o.dilation[0], o.dilation[1], o.groups};
+  const Conv2dShape s{x[0],         x[1],         x[2],         x[3],          w[0],          w[1],
+                      w[2],         OH,           OW,           o.stride[0],   o.stride[1],   o.padding[0],
+                      o.padding[1], o.padding[2], o.padding[3], o.dilation[0], o.dilation[1], o.groups};
+  if (!s.is_plain_3x3() && (algorithm == Algorithm::winograd2 || algorithm == Algorithm::winograd4))
+    fail_value(std::string(op) + ": Winograd's algorithm needs 3x3 filters, stride 1, dilation 1 and groups 1");
+  return s;
 }
 
 py::array conv2d(const py::array& x, const py::array& w, const std::optional<py::array>& b, Pair stride, Sides padding,
@@ -55,7 +61,7 @@ py::array conv2d(const py::array& x, const py::array& w, const std::optional<py:
     using T = typename decltype(type)::type;
     const T* xs = input<T>(op, "x", x, {-1, -1, -1, -1});
     const T* ws = input<T>(op, "w", w, {-1, -1, -1, -1});
-    const Conv2dShape s = conv_shape(op, shape_of(x), shape_of(w), {stride, padding, dilation, groups});
+    const Conv2dShape s = conv_shape(op, shape_of(x), shape_of(w), {stride, padding, dilation, groups}, chosen);
     const T* bs = optional_input<T>(op, "b", b, {s.O});
     py::array y = allocate<T>({s.N, s.OH, s.OW, s.O});
     T* out = data<T>(y);
@@ -73,7 +79,7 @@ py::array conv2d_backward_input(const py::array& dy, const py::array& w, Pair in
     require_rank(op, "dy", dy, 4, "(N, OH, OW, O)");
     const T* ws = input<T>(op, "w", w, {-1, -1, -1, -1});
     const Shape x_shape{dy.shape(0), input_size[0], input_size[1], w.shape(3) * groups};
-    const Conv2dShape s = conv_shape(op, x_shape, shape_of(w), {stride, padding, dilation, groups});
+    const Conv2dShape s = conv_shape(op, x_shape, shape_of(w), {stride, padding, dilation, groups}, chosen);
     const T* dys = input<T>(op, "dy", dy, {s.N, s.OH, s.OW, s.O});
     py::array dx = allocate<T>(x_shape);
     T* out = data<T>(dx);
@@ -91,7 +97,7 @@ py::tuple conv2d_backward_weight(const py::array& dy, const py::array& x, Pair k
     require_rank(op, "dy", dy, 4, "(N, OH, OW, O)");
     const T* xs = input<T>(op, "x", x, {dy.shape(0), -1, -1, -1});
     const Shape w_shape{dy.shape(3), kernel_size[0], kernel_size[1], groups > 0 ? x.shape(3) / groups : 0};
-    const Conv2dShape s = conv_shape(op, shape_of(x), w_shape, {stride, padding, dilation, groups});
+    const Conv2dShape s = conv_shape(op, shape_of(x), w_shape, {stride, padding, dilation, groups}, chosen);
     const T* dys = input<T>(op, "dy", dy, {s.N, s.OH, s.OW, s.O});
     py::array dw = allocate<T>(w_shape), db = allocate<T>({s.O});
     T *dws = data<T>(dw), *dbs = data<T>(db);

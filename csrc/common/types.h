@@ -16,6 +16,9 @@ struct Conv2dShape {
   Index top, bottom, left, right;  // padding
   Index dilation_h, dilation_w;
   Index groups;
+  bool is_plain_3x3() const {
+    return KH == 3 && KW == 3 && stride_h == 1 && stride_w == 1 && dilation_h == 1 && dilation_w == 1 && groups == 1;
+  }
 };
 
 struct Pool2dShape {
@@ -33,6 +36,7 @@ struct MatrixView {
   Index rs, cs;
 };
 
-enum class Algorithm { automatic, im2col, direct };
+// fast may take Winograd's way, which rounds more; automatic may not.
+enum class Algorithm { automatic, fast, im2col, direct, winograd2, winograd4 };
 
 }  // namespace lamina

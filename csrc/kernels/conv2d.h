@@ -4,6 +4,7 @@
 #include "kernels/conv_depthwise.h"
 #include "kernels/im2col.h"
 #include "kernels/reduce.h"
+#include "kernels/winograd_backward_weight.h"
 
 namespace lamina {
 namespace {
@@ -11,13 +12,38 @@ namespace {
 // Direct reads pixels of one output row as a tile: with very short rows its tiles are too small to fill the registers,
 // and the matrix of patches, whose rows are all pixels of all images, is faster although it has to be built.
 LAMINA_INLINE Algorithm choose_algorithm(const Conv2dShape& s, Algorithm asked) {
-  if (asked != Algorithm::automatic) return asked;
+  if (asked != Algorithm::automatic && asked != Algorithm::fast) return asked;
   return s.OW < 4 && s.N * s.OH * s.OW >= 16 ? Algorithm::im2col : Algorithm::direct;
 }
 LAMINA_INLINE bool is_depthwise(const Conv2dShape& s) { return s.groups == s.C && s.groups == s.O && s.groups > 1; }
 
+// Winograd's way with tiles of M x M outputs (of a rows x cols image), counted as the multiply-adds that would take as
+// long. Measured on all instruction sets: to bring a channel of a tile to its positions or back takes as long as 16
+// multiply-adds for each; to bring the filters there, as 24 tiles' products, and their sums back, as 96.
+constexpr double kSpreadCost = 16, kFilterCost = 24, kFilterSumsCost = 96;
+inline double winograd_cost(const Conv2dShape& s, Index M, Index rows, Index cols, double filter_cost) {
+  const double tiles = static_cast<double>(s.N * ceil_div(rows, M) * ceil_div(cols, M));
+  const double products = static_cast<double>(s.C) * static_cast<double>(s.O);
+  return static_cast<double>((M + 2) * (M + 2)) *
+         (tiles * (products + kSpreadCost * static_cast<double>(s.C + s.O)) + filter_cost * products);
+}
+// M, or 0 where direct is faster or does not lose an eighth. Only float: who asks for double asks for exactness.
+template <class T>
+int winograd_tile(const Conv2dShape& s, Algorithm asked, Index rows, Index cols, double filter_cost) {
+  if (asked == Algorithm::winograd2) return 2;
+  if (asked == Algorithm::winograd4) return 4;
+  if (asked != Algorithm::fast || sizeof(T) != sizeof(float) || !s.is_plain_3x3()) return 0;
+  const double two = winograd_cost(s, 2, rows, cols, filter_cost), four = winograd_cost(s, 4, rows, cols, filter_cost);
+  const double direct = 9.0 * static_cast<double>(s.N * rows * cols) * static_cast<double>(s.C * s.O);
+  if ((two < four ? two : four) > 0.875 * direct) return 0;
+  return two <= four ? 2 : 4;
+}
+
 template <class T>
 void conv2d(const Conv2dShape& s, Algorithm algorithm, const T* x, const T* w, const T* b, T* y) {
+  const int tile = winograd_tile<T>(s, algorithm, s.OH, s.OW, kFilterCost);
+  if (tile == 2) return conv2d_winograd<T, 2>(s, x, w, b, y);
+  if (tile == 4) return conv2d_winograd<T, 4>(s, x, w, b, y);
   if (is_depthwise(s) && algorithm != Algorithm::im2col) return conv2d_depthwise(s, x, w, b, y);
   if (choose_algorithm(s, algorithm) == Algorithm::im2col) return conv2d_im2col(s, x, w, b, y);
   conv2d_direct(s, x, w, b, y);
@@ -35,14 +61,21 @@ LAMINA_INLINE bool wastes_lanes(const Conv2dShape& s) {
 
 template <class T>
 void conv2d_backward_input(const Conv2dShape& s, Algorithm algorithm, const T* dy, const T* w, T* dx) {
+  const int tile = winograd_tile<T>(s, algorithm, s.H, s.W, kFilterCost);
+  if (tile == 2) return conv2d_winograd_backward_input<T, 2>(s, dy, w, dx);
+  if (tile == 4) return conv2d_winograd_backward_input<T, 4>(s, dy, w, dx);
   if (is_depthwise(s) && algorithm != Algorithm::im2col) return conv2d_depthwise_backward_input(s, dy, w, dx);
-  if (algorithm == Algorithm::automatic && wastes_lanes<T>(s)) algorithm = Algorithm::im2col;
+  if ((algorithm == Algorithm::automatic || algorithm == Algorithm::fast) && wastes_lanes<T>(s))
+    algorithm = Algorithm::im2col;
   if (choose_algorithm(s, algorithm) == Algorithm::im2col) return conv2d_im2col_backward_input(s, dy, w, dx);
   conv2d_direct_backward_input(s, dy, w, dx);
 }
 
 template <class T>
 void conv2d_backward_weight(const Conv2dShape& s, Algorithm algorithm, const T* dy, const T* x, T* dw, T* db) {
+  const int tile = winograd_tile<T>(s, algorithm, s.OH, s.OW, kFilterSumsCost);
+  if (tile == 2) return conv2d_winograd_backward_weight<T, 2>(s, dy, x, dw, db);
+  if (tile == 4) return conv2d_winograd_backward_weight<T, 4>(s, dy, x, dw, db);
   if (is_depthwise(s) && algorithm != Algorithm::im2col) return conv2d_depthwise_backward_weight(s, dy, x, dw, db);
   if (choose_algorithm(s, algorithm) == Algorithm::direct) return conv2d_direct_backward_weight(s, dy, x, dw, db);
   conv2d_im2col_backward_weight(s, dy, x, dw);

@@ -16,8 +16,10 @@ from lamina.autograd import Tensor, apply, no_grad
 from lamina.config import (
     available_isas,
     build_info,
+    get_conv_precision,
     get_num_threads,
     manual_seed,
+    set_conv_precision,
     set_num_threads,
     use_backend,
 )
@@ -125,6 +127,7 @@ __all__ = [
     "from_torch_state_dict",
     "gelu",
     "generate",
+    "get_conv_precision",
     "get_num_threads",
     "image",
     "init",
@@ -146,6 +149,7 @@ __all__ = [
     "pytorch",
     "relu",
     "save",
+    "set_conv_precision",
     "set_num_threads",
     "sigmoid",
     "silu",

@@ -34,7 +34,11 @@ def conv2d(
     groups: int,
     algorithm: str = "auto",
 ) -> _Array:
-    """x (N,H,W,C), w (O,KH,KW,C/groups), b (O,) -> y (N,OH,OW,O). algorithm: "auto" | "im2col" | "direct"."""
+    """x (N,H,W,C), w (O,KH,KW,C/groups), b (O,) -> y (N,OH,OW,O).
+
+    algorithm: "auto" | "im2col" | "direct", or Winograd's "winograd2" | "winograd4" with tiles of 2x2 or 4x4
+    outputs, for 3x3 filters of stride, dilation and groups 1; "fast" is "auto" that may be one of these.
+    """
 
 def conv2d_backward_input(
     dy: _Array,

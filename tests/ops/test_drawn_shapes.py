@@ -5,12 +5,20 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from lamina import config
 from tests.ops import oracle
 from tests.ops.autoencoders import transposed_size
 from tests.ops.cases import Case
 from tests.ops.grid import Grid, pool_grid, sides
 
 pytestmark = pytest.mark.usefixtures("machine")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _plain_sums():
+    """Winograd's tiles round even whole numbers; test_winograd.py is their ring."""
+    with config.set_conv_precision("high"):
+        yield
 
 
 def _check(case, dtype):

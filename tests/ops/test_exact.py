@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lamina import ops
+from lamina import config, ops
 from tests.ops import convnets, oracle
 from tests.ops.cases import ALL, CASES, WHOLE_BLOCKS, WHOLE_RNN
 from tests.ops.grid import pool_grid
@@ -26,6 +26,13 @@ def _halves_only(case):
     include_pad = case.options.get("count_include_pad", True) and options.get("padding") != "same"
     divisors = {grid.divisor(oh, ow, include_pad) for oh, ow in grid.windows()}
     return all(n & (n - 1) == 0 for n in divisors)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _plain_sums():
+    """Winograd's tiles round even whole numbers; test_winograd.py is their ring."""
+    with config.set_conv_precision("high"):
+        yield
 
 
 EXACT = [case for case in ALL if case.op in _SUMS]

@@ -44,6 +44,14 @@ LARGE = [
         ]
     ),
     *(
+        _images("conv2d", f"{name}-{algorithm}", x, w, algorithm=algorithm, padding=1)
+        for algorithm in ("winograd2", "winograd4")
+        for name, x, w in [
+            ("3x3", (9, 24, 23, 40), (70, 3, 3, 40)),
+            ("few_channels", (4, 33, 31, 3), (17, 3, 3, 3)),
+        ]
+    ),
+    *(
         _images(op, name, (8, 41, 40, 19), **options)
         for op in ("max_pool2d", "avg_pool2d")
         for name, options in [

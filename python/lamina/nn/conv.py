@@ -17,7 +17,7 @@ class Conv2d(Module):
     kernel_size, stride, dilation: an int or a pair (vertical, horizontal). padding: an int, a pair, ((top,
     bottom), (left, right)), "same" (TensorFlow's rule) or "valid". groups cut both the channels and the
     filters; group g of the filters sees group g of the channels. fit="exact" refuses a stride that leaves a
-    rest. algorithm: "auto", "im2col" or "direct", which compute the same.
+    rest. algorithm: "auto" (`lamina.set_conv_precision`), "im2col" or "direct", which compute the same.
 
     `weight` (O,KH,KW,I/groups) and `bias` (O,), or None, start uniform within 1/sqrt(KH KW I/groups), as in
     PyTorch; `rng` is a generator, a seed or None for the library's own.

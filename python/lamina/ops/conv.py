@@ -2,12 +2,12 @@
 
 from typing import Any, NamedTuple
 
-from lamina.config import backend
+from lamina.config import backend, conv_algorithm
 from lamina.ops import _check as check
 from lamina.ops import _windows as windows
 from lamina.ops._check import Array, Pair, Sides
 
-_ALGORITHMS = ("auto", "im2col", "direct")
+_ALGORITHMS = ("auto", "im2col", "direct", "winograd2", "winograd4")
 
 
 class Conv2dContext(NamedTuple):
@@ -43,8 +43,10 @@ def conv2d(
 
     padding: an int, a pair, two pairs ((top, bottom), (left, right)), "valid" (none) or "same" (TensorFlow's
     rule: OH = ceil(H/stride), an odd rest goes below and right). groups: group g of the filters sees only
-    group g of the channels. algorithm: "im2col" and "direct" compute the same by different kernels, "auto"
-    chooses. fit: "floor" ignores rows and columns that a stride leaves over; "exact" refuses such a stride.
+    group g of the channels. algorithm: "im2col" and "direct" compute the same by different kernels;
+    "winograd2" and "winograd4" take Winograd's tiles of 2x2 or 4x4 outputs, which round more, for 3x3 filters
+    of stride, dilation and groups 1; "auto" chooses (`lamina.set_conv_precision`). fit: "floor" ignores rows
+    and columns that a stride leaves over; "exact" refuses such a stride.
 
     Raises ValueError for shapes and values that do not fit, TypeError for arrays not of one float dtype.
     """
@@ -52,8 +54,8 @@ def conv2d(
     groups = _check_channels(x, w, groups)
     stride = check.pair("conv2d", "stride", stride, 1)
     dilation = check.pair("conv2d", "dilation", dilation, 1)
-    check.choice("conv2d", "algorithm", algorithm, _ALGORITHMS)
     size, kernel = x.shape[1:3], w.shape[1:3]
+    algorithm = _chosen(algorithm, kernel, stride, dilation, groups)
     sides = windows.padding("conv2d", padding, size, kernel, stride, dilation)
     oh, ow = windows.output_size("conv2d", size, kernel, stride, sides, dilation)
     if check.choice("conv2d", "fit", fit, ("floor", "exact")) == "exact" and padding != "same":
@@ -93,6 +95,17 @@ def _check_arrays(x: Any, w: Any, b: Any) -> tuple[Array, Array, Array | None]:
     if b is not None:
         check.shape("conv2d", "b", b, w.shape[:1], "one per filter of w")
     return x, w, b
+
+
+def _chosen(algorithm: str, kernel: Pair, stride: Pair, dilation: Pair, groups: int) -> str:
+    check.choice("conv2d", "algorithm", algorithm, _ALGORITHMS)
+    plain = kernel == (3, 3) and (*stride, *dilation, groups) == (1, 1, 1, 1, 1)
+    if algorithm.startswith("winograd") and not plain:
+        raise ValueError(
+            f"conv2d: algorithm {algorithm!r} needs 3 x 3 filters, stride 1, dilation 1 and groups 1, got "
+            f"{kernel[0]} x {kernel[1]}, stride {stride}, dilation {dilation} and groups {groups}"
+        )
+    return conv_algorithm(algorithm)
 
 
 def _check_channels(x: Array, w: Array, value: Any) -> int:

@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lamina.config import backend
+from lamina.config import backend, conv_algorithm
 from lamina.ops import _check as check
 from lamina.ops import _windows as windows
 from lamina.ops._check import Array, Pair, Sides
@@ -57,7 +57,7 @@ def conv_transpose2d(
     size, sides = _output_size(op, x.shape[1:3], w.shape[1:3], stride, padding, more, dilation)
     output = (x.shape[0], *size, w.shape[3] * groups)
     windows.require_possible(op, output, x.itemsize)
-    options = (stride, sides, dilation, groups, algorithm)
+    options = (stride, sides, dilation, groups, conv_algorithm(algorithm))
     y: Array = backend().conv2d_backward_input(x, w, size, *options)
     if rest:  # a whole image at a time: NumPy is slow along few channels
         y += np.tile(rest[0], (*size, 1))

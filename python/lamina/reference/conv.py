@@ -10,7 +10,7 @@ from lamina.reference import _depthwise as depthwise
 from lamina.reference._types import Array, Pair, Sides
 from lamina.reference._windows import crop, output_size, pad, padded_size, taps, windows
 
-_ALGORITHMS = ("auto", "im2col", "direct")
+_ALGORITHMS = ("auto", "fast", "im2col", "direct", "winograd2", "winograd4")
 
 
 def _check_algorithm(algorithm: str) -> None:

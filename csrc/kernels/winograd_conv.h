@@ -1,0 +1,131 @@
+// Convolution and its gradient to the input by Winograd's tiles (winograd.h).
+//
+// Filters are brought to their positions once a call, [panel][position][c][column]. A task takes a block of tiles and
+// brings their inputs to [position][tile][c], which stays in L2; panel by panel it then makes the products,
+// [position][tile][column], and from them outputs. Every sum lies in one task, and no task's work depends on another's.
+//
+// The gradient to the input is the same with turned filters.
+#pragma once
+#include "kernels/kernels.h"
+#include "kernels/winograd.h"
+
+namespace lamina {
+namespace {
+
+constexpr Index kTileBytes = 384 << 10;  // of inputs at their positions: half of an L2 cache or less
+constexpr Index kMostTiles = 4 * kMaxRows;
+constexpr Index kFilterBlock = 64;  // input channels of a task that transforms filters
+
+template <class T>
+LAMINA_INLINE Index whole_vectors(Index n) {
+  return ceil_div(n, kLanes<T>) * kLanes<T>;
+}
+// Rows of n elements, in whole vectors, that do not fall into few sets of the cache.
+template <class T>
+LAMINA_INLINE Index spread_row(Index n) {
+  const Index row = whole_vectors<T>(n);
+  return row * static_cast<Index>(sizeof(T)) % 2048 == 0 ? row + kLanes<T> : row;
+}
+
+template <class T, int M>
+void spread_filters(const TapFilters<T>& w, Index C, Index O, T* dst) {
+  using F = FilterMatrix<M>;
+  constexpr Index positions = F::rows * F::rows;
+  const Index blocks = ceil_div(C, kFilterBlock);
+  const double cost = kByte * sizeof(T) * static_cast<double>(2 * positions * kFilterBlock * kPanel<T>);
+  const std::size_t bytes = sizeof(T) * static_cast<std::size_t>(9 * kFilterBlock * kPanel<T>);
+  parallel_for_scratch(panel_count<T>(O) * blocks, cost, bytes, [&](Index task, void* mine) {
+    const Index p = task / blocks, j = p * kPanel<T>, c0 = task % blocks * kFilterBlock,
+                n = least(kFilterBlock, C - c0);
+    const int width = panel_width<T>(O, p), columns = static_cast<int>(least(O - j, kPanel<T>));
+    T* const taps = static_cast<T*>(mine);
+    for (Index k = 0; k < 9; ++k) {
+      const T* const source = w.data + k / 3 * w.row + k % 3 * w.col + c0 * w.in + j * w.out;
+      pack_panel<T>({source, w.in, w.out}, n, columns, width, taps + k * n * width);
+    }
+    T* const out = dst + panel_offset<T>(p, positions * C) + c0 * width;
+    for_vectors<T>(0, n * width, [&](Index i, int lanes) LAMINA_STEP {
+      transform<T, F>([&](int r, int s) LAMINA_STEP { return load_some(taps + (r * 3 + s) * n * width + i, lanes); },
+                      [&](int r, int s, Vec<T> v)
+                          LAMINA_STEP { store_some(out + (r * F::rows + s) * C * width + i, v, lanes); });
+    });
+  });
+}
+
+// Products of one tile, products[position * step + column], to its outputs: those of `rows` x `cols` that there are.
+template <class T, int M>
+void gather_tile(const T* products, Index step, Index columns, const T* bias, T* y, Index row, Index pixel, Index rows,
+                 Index cols) {
+  using F = OutputMatrix<M>;
+  for_vectors<T>(0, columns, [&](Index o, int n) LAMINA_STEP {
+    const Vec<T> start = bias ? load_some(bias + o, n) : splat(T(0));
+    transform<T, F>([&](int i, int j) LAMINA_STEP { return load_some(products + (i * F::columns + j) * step + o, n); },
+                    [&](int i, int j, Vec<T> v) LAMINA_STEP {
+                      if (i < rows && j < cols) store_some(y + i * row + j * pixel + o, v + start, n);
+                    });
+  });
+}
+
+template <class T, int M>
+void winograd_conv(const TileGrid& g, const T* x, const TapFilters<T>& w, const T* bias, T* y) {
+  constexpr int A = M + 2, positions = A * A;
+  const Index tiles = g.tiles(), panels = panel_count<T>(g.O), row = spread_row<T>(g.C), zero = 0;
+  if (tiles == 0) return;
+  Buffer filters(sizeof(T) * static_cast<std::size_t>(positions * g.C * panels * kPanel<T>));
+  spread_filters<T, M>(w, g.C, g.O, filters.as<T>());
+  const Index fit = kTileBytes / (positions * row * static_cast<Index>(sizeof(T)));
+  const Index block = greatest(kMaxRows, least(kMostTiles, fit / kMaxRows * kMaxRows)), blocks = ceil_div(tiles, block);
+  const Index step = padded_row(block * row, sizeof(T)), out_step = padded_row(block * kPanel<T>, sizeof(T));
+  const std::size_t bytes = sizeof(T) * static_cast<std::size_t>(positions * (step + out_step) + row);
+  const double cost = 2.0 * static_cast<double>(positions * block) * static_cast<double>(g.C * g.O);
+  parallel_for_scratch(blocks, cost, bytes, [&](Index task, void* mine) {
+    const Index first = task * tiles / blocks, count = (task + 1) * tiles / blocks - first;
+    T* const inputs = static_cast<T*>(mine);
+    T* const products = inputs + positions * step;
+    T* const zeros = products + positions * out_step;
+    fill_zero(zeros, g.C);
+    for (Index t = 0; t < count; ++t) {
+      const TilePlace at(g, first + t);
+      const Pixels<T, A> pixels(x + at.n * g.H * g.W * g.C, g.H, g.W, g.C, at.row + g.top, at.col + g.left, zeros);
+      spread<T, InputMatrix<M>>(pixels, 0, g.C, whole_vectors<T>(g.C), step, inputs + t * row);
+    }
+    const Tiles rows(count);
+    for (Index p = 0; p < panels; ++p) {
+      const int width = panel_width<T>(g.O, p);
+      const Index j = p * kPanel<T>;
+      const RowTile<T> product{row, g.C, 1, &zero, width, nullptr, false, width};
+      for (Index k = 0; k < positions; ++k) {
+        const T* a = inputs + k * step;
+        const T* const b = filters.as<T>() + panel_offset<T>(p, positions * g.C) + k * g.C * width;
+        T* out = products + k * out_step;
+        for (Index i = 0; i < rows.count; ++i) {
+          const int n = rows.rows(i);
+          row_tile_for<T, false>(n, width)(product, a, b, out);
+          a += n * row;
+          out += n * width;
+        }
+      }
+      for (Index t = 0; t < count; ++t) {
+        const TilePlace at(g, first + t);
+        T* const out = y + ((at.n * g.rows + at.row) * g.cols + at.col) * g.O + j;
+        gather_tile<T, M>(products + t * width, out_step, least(g.O - j, kPanel<T>), bias ? bias + j : nullptr, out,
+                          g.cols * g.O, g.O, g.rows - at.row, g.cols - at.col);
+      }
+    }
+  });
+}
+
+template <class T, int M>
+void conv2d_winograd(const Conv2dShape& s, const T* x, const T* w, const T* b, T* y) {
+  const TileGrid g{s.N, s.H, s.W, s.C, -s.top, -s.left, s.OH, s.OW, s.O, M};
+  winograd_conv<T, M>(g, x, {w, 0, 3 * s.C, s.C, 1, 9 * s.C}, b, y);
+}
+
+template <class T, int M>
+void conv2d_winograd_backward_input(const Conv2dShape& s, const T* dy, const T* w, T* dx) {
+  const TileGrid g{s.N, s.OH, s.OW, s.O, s.top - 2, s.left - 2, s.H, s.W, s.C, M};
+  winograd_conv<T, M>(g, dy, {w + 8 * s.C, 0, -3 * s.C, -s.C, 9 * s.C, 1}, nullptr, dx);
+}
+
+}  // namespace
+}  // namespace lamina
