@@ -43,7 +43,6 @@ MODELS = {
     "vgg": (lm.models.vgg_small, (1, 32, 32, 3)),
     "resnet": (lambda: lm.models.resnet_small(width=4), (3, 16, 16, 3)),
     "autoencoder": (lambda: lm.models.autoencoder(20, 30), (5, 20)),
-    "k_sparse": (lambda: lm.autoencoders.KSparseAutoencoder(20, 30, k=3).encoder, (5, 20)),
     "pools": (
         lambda: nn.Sequential(
             nn.AvgPool2d(3, 2, padding=1), nn.GlobalAvgPool2d(), nn.LayerNorm(3), nn.GELU()

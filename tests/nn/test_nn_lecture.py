@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+import lamina as lm
 from lamina import nn
 
 
@@ -75,28 +76,29 @@ def test_ten_maps_everywhere():
     assert _conv_net(3, 10, 3).count_parameters() == 6_440
 
 
-def test_convnetjs_nets():
-    cifar = nn.Sequential(
-        nn.Conv2d(3, 16, 5, padding=2),
-        nn.MaxPool2d(2),
-        nn.Conv2d(16, 20, 5, padding=2),
-        nn.MaxPool2d(2),
-        nn.Conv2d(20, 20, 5, padding=2),
-        nn.MaxPool2d(2),
-        nn.Flatten(),
-        nn.Linear(320, 10),
-    )
-    assert cifar.count_parameters() == 22_466
-    mnist = nn.Sequential(
-        nn.Conv2d(1, 8, 5, padding=2),
-        nn.MaxPool2d(2),
-        nn.Conv2d(8, 16, 5, padding=2),
-        nn.MaxPool2d(3, 3),
-        nn.Flatten(),
-        nn.Linear(256, 10),
-    )
-    assert mnist.count_parameters() == 5_994
-    assert mnist.summary((24, 24, 1)).parameters == 5_994
+@pytest.mark.parametrize(
+    ("net", "shape", "parameters"),
+    [
+        (lm.models.convnetjs_cifar10, (32, 32, 3), 22_466),
+        (lm.models.convnetjs_mnist, (24, 24, 1), 5_994),
+        (lm.models.resnet_small, (32, 32, 3), 760_874),
+    ],
+)
+def test_ready_made_nets(net, shape, parameters):
+    model = net()
+    assert model.count_parameters() == model.summary(shape).parameters == parameters
+    assert net(num_classes=7).predict(np.zeros((2, *shape), np.float32)).shape == (2, 7)
+
+
+def test_first_weights_of_convnetjs():
+    """N(0, 1/fan_in), and biases of 0.1 before a relu alone."""
+    for net in (lm.models.convnetjs_cifar10(), lm.models.convnetjs_mnist()):
+        layers = [layer for layer in net if isinstance(layer, (nn.Conv2d, nn.Linear))]
+        for layer in layers:
+            w = layer.weight.data
+            deviation = w.std() * np.sqrt(w[0].size)
+            assert abs(deviation - 1) < 5 / np.sqrt(w.size)
+            np.testing.assert_array_equal(layer.bias.data, np.float32(0 if layer is layers[-1] else 0.1))
 
 
 def test_the_5_by_5_animation():
