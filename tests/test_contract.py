@@ -242,6 +242,7 @@ _OPTIONAL |= {
     ("memory_blocks_backward", 11),
     ("sparse_linear", 3),
     ("locally_connected2d", 2),
+    ("batch_norm_scale", 1),
 }
 
 
