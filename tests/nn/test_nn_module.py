@@ -167,13 +167,30 @@ def test_load_state_dict_lists_all_problems_and_changes_nothing():
     state["first.bias"] = np.zeros(4, complex)
     state["blocks.0.bias"] = np.full(4, 9.0)
     message = (
-        "load_state_dict of Net: scale is missing; first.weigth is unknown; "
-        "first.weight has shape (3, 4), expected (4, 3); first.bias is complex128, expected float32"
+        "load_state_dict of Net: scale is missing (shape (4,) of Net); "
+        "first.weigth is unknown (shape (1,), here Linear has none); "
+        "first.weight has shape (3, 4), expected (4, 3) of Linear; first.bias is complex128, expected float32"
     )
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         net.load_state_dict(state)
     for name, array in net.state_dict().items():
         np.testing.assert_array_equal(array, former[name])
+
+
+def test_a_state_of_another_architecture_names_layers_and_both_shapes():
+    saved = nn.Sequential(nn.Conv2d(1, 6, 5), nn.ReLU(), nn.Flatten(), nn.Linear(96, 10), nn.Linear(10, 2))
+    model = nn.Sequential(nn.Conv2d(3, 6, 5), nn.ReLU(), nn.Flatten(), nn.BatchNorm1d(96))
+    with pytest.raises(ValueError, match=r"^load_state_dict of Sequential: ") as caught:
+        model.load_state_dict(saved.state_dict())
+    assert str(caught.value).partition(": ")[2].split("; ") == [
+        "3.running_mean is missing (shape (96,) of BatchNorm1d)",
+        "3.running_var is missing (shape (96,) of BatchNorm1d)",
+        "4.weight is unknown (shape (2, 10), here Sequential has none)",
+        "4.bias is unknown (shape (2,), here Sequential has none)",
+        "0.weight has shape (6, 5, 5, 1), expected (6, 5, 5, 3) of Conv2d",
+        "3.weight has shape (10, 96), expected (96,) of BatchNorm1d",
+        "3.bias has shape (10,), expected (96,) of BatchNorm1d",
+    ]
 
 
 def test_load_state_dict_not_strict():

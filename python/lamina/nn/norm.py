@@ -76,7 +76,8 @@ class _BatchNorm(_Norm):
         if self.training and count < 2:
             raise ValueError(
                 f"{type(self).__name__}: training needs more than one value for each channel, got x of shape "
-                f"{x.shape}; use a larger batch, or eval()"
+                f"{x.shape}; use eval(), a larger batch, or a batch size that leaves no single sample at the "
+                "end of an epoch"
             )
         y, ctx = ops.batch_norm(x.data, gamma, beta, *statistics, eps=self.eps, relu=self.relu)
         if self.training:

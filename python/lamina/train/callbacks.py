@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TextIO
+from typing import IO, Any, TextIO
 
 import numpy as np
 import numpy.typing as npt
@@ -80,6 +81,12 @@ class NotSaved(OSError):
     def __init__(self, error: OSError, path: Path, history: History) -> None:
         super().__init__(error.errno, error.strerror, str(path))
         self.history = history
+
+
+def abandon(file: IO[Any]) -> None:
+    """Close a file that could not be written: what it still holds would fail once more."""
+    with contextlib.suppress(OSError):
+        file.close()
 
 
 class EarlyStopping(Callback):
@@ -247,10 +254,15 @@ class CSVLogger(Callback):
         if self._file is None:
             return
         writer = csv.writer(self._file)
-        if self._file.tell() == 0:
-            writer.writerow(["epoch", *run.logs, "seconds"])
-        writer.writerow([run.epoch, *map(repr, run.logs.values()), f"{run.history.seconds[-1]:.3f}"])
-        self._file.flush()
+        try:
+            if self._file.tell() == 0:
+                writer.writerow(["epoch", *run.logs, "seconds"])
+            writer.writerow([run.epoch, *map(repr, run.logs.values()), f"{run.history.seconds[-1]:.3f}"])
+            self._file.flush()
+        except OSError as error:
+            abandon(self._file)
+            self._file = None
+            raise NotSaved(error, self.path, run.history) from error
 
     def on_train_end(self, run: Run) -> None:
         """Close the file."""
