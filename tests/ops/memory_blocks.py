@@ -12,13 +12,14 @@ _RANGE = {"in": 2, "state": 1}  # of "1997", each way
 
 
 def _logistic(x):
-    return 1 / (1 + np.exp(-x)) if x.real > 0 else np.exp(x) / (1 + np.exp(x))
+    e = np.exp(np.where(x.real > 0, -x, x))
+    return np.where(x.real > 0, 1, e) / (1 + e)
 
 
 def _squash(kind, where, x):
     if kind == "1997":
         return _RANGE[where] * (2 * _logistic(x) - 1)
-    return {"tanh": np.tanh, "logistic": _logistic, "identity": complex}[kind](x)
+    return {"tanh": np.tanh, "logistic": _logistic, "identity": np.positive}[kind](x)
 
 
 def layout(
@@ -45,9 +46,10 @@ def _bias(arrays, rows):
 
 
 def _step(arrays, rows, x, u, c, options):
-    cells, hidden = options.get("cells_per_block", 1), len(c)
+    """One step of some sequences: x (N, D), u (N, U), c (N, hidden)."""
+    cells, hidden = options.get("cells_per_block", 1), c.shape[1]
     cut = (lambda v: v.real + 0j) if options.get("truncated") else (lambda v: v)
-    a = arrays["w_ih"] @ cut(x) + arrays["w_hh"] @ cut(u) + _bias(arrays, rows)
+    a = cut(x) @ arrays["w_ih"].T + cut(u) @ arrays["w_hh"].T + _bias(arrays, rows)
     gates = [name for name in rows if name != "g"]
     peepholes = dict(zip(gates, arrays["peepholes"], strict=True)) if "peepholes" in arrays else {}
 
@@ -55,30 +57,34 @@ def _step(arrays, rows, x, u, c, options):
         found = []
         for block, row in enumerate(rows[name]):
             own = slice(block * cells, (block + 1) * cells)
-            found.append(_logistic(a[row] + (peepholes[name][own] @ cut(seen[own]) if peepholes else 0)))
-        return np.array(found)
+            found.append(
+                _logistic(a[:, row] + (cut(seen[:, own]) @ peepholes[name][own] if peepholes else 0))
+            )
+        return np.stack(found, axis=1)
 
-    one = np.ones(hidden // cells)
+    one = np.ones((len(x), hidden // cells))
     i = opened("i", c) if "i" in rows else one
     f = opened("f", c) if "f" in rows else 1 - i if options.get("forget_gate") == "coupled" else one
-    g = np.array([_squash(options.get("squash_input", "tanh"), "in", a[row]) for row in rows["g"]])
-    c = np.array([f[k // cells] * c[k] + i[k // cells] * g[k] for k in range(hidden)])
+    g = [_squash(options.get("squash_input", "tanh"), "in", a[:, row]) for row in rows["g"]]
+    c = np.stack([f[:, k // cells] * c[:, k] + i[:, k // cells] * g[k] for k in range(hidden)], axis=1)
     o = opened("o", c) if "o" in rows else one
-    h = [_squash(options.get("squash_state", "tanh"), "state", c[k]) for k in range(hidden)]
-    y = np.array([o[k // cells] * h[k] for k in range(hidden)])
-    sent = np.concatenate([y, *({"i": i, "f": f, "o": o}[name] for name in gates)])
-    return y, sent[: len(u)], c
+    h = [_squash(options.get("squash_state", "tanh"), "state", c[:, k]) for k in range(hidden)]
+    y = np.stack([o[:, k // cells] * h[k] for k in range(hidden)], axis=1)
+    sent = np.concatenate([y, *({"i": i, "f": f, "o": o}[name] for name in gates)], axis=1)
+    return y, sent[:, : u.shape[1]], c
 
 
 def _outputs(arrays, lengths=None, reverse=False, **options):
     rows = layout(arrays["c0"].shape[1], **options)
     n, steps, _ = arrays["x"].shape
+    lengths = np.full(n, steps) if lengths is None else np.array(lengths)
     y = np.zeros((n, steps, arrays["c0"].shape[1]), complex)
     u, c = arrays["u0"].astype(complex), arrays["c0"].astype(complex)
-    for row in range(n):
-        length = steps if lengths is None else lengths[row]
-        for t in range(length)[:: -1 if reverse else 1]:
-            y[row, t], u[row], c[row] = _step(arrays, rows, arrays["x"][row, t], u[row], c[row], options)
+    for step in range(steps):
+        on = np.flatnonzero(step < lengths)  # sequences that have a step left
+        t = lengths[on] - 1 - step if reverse else np.full(len(on), step)
+        if len(on):
+            y[on, t], u[on], c[on] = _step(arrays, rows, arrays["x"][on, t], u[on], c[on], options)
     return y, u, c
 
 

@@ -1,9 +1,12 @@
 """Normalisation layers. Channels are the last axis."""
 
+from collections.abc import Iterable
+from typing import Any
+
 import numpy as np
 
 from lamina import ops
-from lamina.autograd import Tensor, record
+from lamina.autograd import Tensor, no_grad, record
 from lamina.nn._cast import floating
 from lamina.nn.module import Array, Module, Parameter
 from lamina.ops import _check as check
@@ -110,6 +113,37 @@ class BatchNorm2d(_BatchNorm):
     """Batch normalisation of images x (N,H,W,C), over N, H and W; all else as of `BatchNorm1d`."""
 
     _letters = "NHWC"
+
+
+def update_statistics(model: Module, batches: Iterable[Any]) -> None:
+    """Give batch normalisation inside a model the statistics that `batches` have under its weights of now.
+
+    For weights that were not trained as they stand, averages say, whose running statistics are of others. The
+    model sees each x (N, ...) of batches once, as in evaluation but for batch normalisation, whose
+    `running_mean` and `running_var` become the means over the batches, each as heavy as its samples. For the
+    batches of a `data.Loader`: `(x for x, y in loader)`. Raises ValueError for a batch of one value for each
+    channel.
+    """
+    modes = [(module, module.training) for module in model.modules()]
+    layers = [(module, module.momentum) for module, _ in modes if isinstance(module, _BatchNorm)]
+    if not layers:
+        return
+    model.eval()
+    seen = 0
+    try:
+        for layer, _ in layers:
+            layer.training = True
+        with no_grad():
+            for x in batches:
+                seen += len(x)
+                for layer, _ in layers:
+                    layer.momentum = len(x) / seen
+                model(x)
+    finally:
+        for layer, momentum in layers:
+            layer.momentum = momentum
+        for module, mode in modes:
+            module.training = mode
 
 
 class LayerNorm(_Norm):

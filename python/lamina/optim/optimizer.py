@@ -218,6 +218,12 @@ class Optimizer:
         return f"{type(self).__name__}({len(self._order)} parameters, {count:,} numbers, {shown})"
 
 
+def check_eps(name: str, eps: float) -> None:
+    """ValueError for 0: what is divided by it and by the size of gradients is 0, too, where these are."""
+    if eps == 0:
+        raise ValueError(f"{name}: eps must be above 0, or a gradient of 0 would make a step of 0/0")
+
+
 def _converted(who: str, what: str, value: Any, mine: Array) -> Array:
     """The buffer `value` in the dtype of `mine`.
 

@@ -6,7 +6,7 @@ import contextlib
 import csv
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, TextIO
@@ -24,7 +24,8 @@ class Run:
     """What a callback sees of a training run.
 
     epoch counts from 1 (0 before the first), step counts optimiser steps from 1 over the whole run, loss is
-    that of the last batch. logs holds the measures of the epoch that just ended.
+    that of the last batch. logs holds the measures of the epoch that just ended. inputs gives the training
+    samples once more, batch by batch as they stand.
     """
 
     model: Module
@@ -36,6 +37,7 @@ class Run:
     loss: float = math.nan
     logs: dict[str, float] = field(default_factory=dict)
     stop_reason: str | None = None
+    inputs: Callable[[], Iterable[npt.NDArray[Any]]] = tuple
 
     def stop(self, reason: str) -> None:
         """End the run after this batch, or after this epoch's callbacks; goes to `history.stopped`."""
