@@ -137,7 +137,7 @@ def _fits(options: argparse.Namespace) -> int:
         model = nn.Sequential(
             nn.Linear(20, 30, rng=0), nn.BatchNorm1d(30, relu=True), nn.Linear(30, 3, rng=1)
         )
-        n = int(rng.integers(320, 640))
+        n = 40 * int(rng.integers(8, 16))  # batches of 32 leave no single sample for BatchNorm1d
         lm.fit(
             model,
             rng.standard_normal((n, 20), np.float32),

@@ -1,4 +1,4 @@
-"""Long runs: memory stays flat where sizes change from step to step, and no folder is in memory as a whole."""
+"""Long runs: memory stays flat where sizes change from step to step; no folder is in memory as a whole."""
 
 import gc
 import os

@@ -589,3 +589,26 @@ def test_own_optimizer_takes_a_few_lines():
     lm.exp(net(np.ones((1, 2)))).sum().backward()
     SignDescent(net.parameters(), 0.5).step()
     np.testing.assert_allclose(net.weight.data, former - 0.5)
+
+
+@pytest.mark.parametrize("cls", [optim.Adam, optim.AdamW, optim.RMSprop, optim.Adagrad, optim.Adadelta])
+def test_eps_is_above_zero_and_keeps_parameters_and_padding_whole(cls):
+    for eps in (0, 1e-40):
+        with pytest.raises(
+            ValueError, match=rf"{cls.__name__}: eps must be above 0, at least 1\.18e-38, .* got"
+        ):
+            cls(parameters(), 0.1, eps=eps)
+    optimizer = cls(parameters(), 0.1)
+    state = optimizer.state_dict()
+    state["options"]["eps"] = 0.0
+    with pytest.raises(ValueError, match=f"{cls.__name__}: eps must be above 0"):
+        optimizer.load_state_dict(state)
+    least = parameters()
+    optimizer = cls(least, 0.1, eps=1.2e-38)
+    for p in least:  # no gradient but 0
+        p.grad = np.zeros_like(p.data)
+    before = [p.data.copy() for p in least]
+    optimizer.step()
+    for p, former in zip(least, before, strict=True):
+        np.testing.assert_allclose(p.data, former, rtol=0.01)
+    assert all(np.isfinite(group.data).all() for group in optimizer._groups)

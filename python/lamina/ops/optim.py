@@ -50,17 +50,16 @@ def adam_step(
     m = beta1 m + (1 - beta1) g; v = beta2 v + (1 - beta2) g^2;
     p -= lr (m/(1 - beta1^step))/(sqrt(v/(1 - beta2^step)) + eps). weight_decay adds weight_decay p to g, or,
     decoupled, first multiplies p by 1 - lr weight_decay. step counts from 1. p, m and v change, g does not.
-    Errors as in `sgd_step`; ValueError for an eps of 0 or a denormal, with which a gradient of 0 would make a
-    step of 0/0.
+    Errors as in `sgd_step`.
     """
     lr = check.number("adam_step", "lr", lr)
     beta1 = check.number("adam_step", "beta1", beta1, below=1)
     beta2 = check.number("adam_step", "beta2", beta2, below=1)
+    eps = check.number("adam_step", "eps", eps)
     weight_decay = check.number("adam_step", "weight_decay", weight_decay)
     decoupled = check.flag("adam_step", "decoupled", decoupled)
     step = check.integer("adam_step", "step", step, 1)
     p, g, m, v = _prepare("adam_step", g, p=p, m=m, v=v)
-    eps = _above_zero("adam_step", eps, p)
     backend().adam_step(p, g, m, v, lr, beta1, beta2, eps, weight_decay, decoupled, step)
 
 
@@ -68,12 +67,12 @@ def rms_step(p: Any, g: Any, v: Any, lr: float, keep: float, add: float, eps: fl
     """v = keep v + add g^2; p -= lr g / (sqrt(v) + eps).
 
     RMSprop (Tieleman & Hinton 2012, lecture 6e) where add = 1 - keep; Adagrad (Duchi, Hazan & Singer 2011)
-    where both are 1. p and v change, g does not. Errors as in `adam_step`.
+    where both are 1. p and v change, g does not. Errors as in `sgd_step`.
     """
-    named = {"lr": lr, "keep": keep, "add": add}
+    named = {"lr": lr, "keep": keep, "add": add, "eps": eps}
     numbers = [check.number("rms_step", name, value) for name, value in named.items()]
     p, g, v = _prepare("rms_step", g, p=p, v=v)
-    backend().rms_step(p, g, v, *numbers, _above_zero("rms_step", eps, p))
+    backend().rms_step(p, g, v, *numbers)
 
 
 def adadelta_step(
@@ -82,14 +81,16 @@ def adadelta_step(
     """Adadelta (Zeiler 2012): steps as large as recent steps were, over the size of recent gradients.
 
     g' = g + weight_decay p; v = keep v + (1 - keep) g'^2; d = g' sqrt(u + eps) / sqrt(v + eps);
-    u = keep u + (1 - keep) d^2; p -= lr d. p, v and u change, g does not. Errors as in `adam_step`: with
-    eps = 0 nothing would ever move.
+    u = keep u + (1 - keep) d^2; p -= lr d. p, v and u change, g does not. Errors as in `sgd_step`; ValueError
+    for eps = 0, with which nothing would ever move.
     """
     lr = check.number("adadelta_step", "lr", lr)
     keep = check.number("adadelta_step", "keep", keep, below=1)
+    eps = check.number("adadelta_step", "eps", eps)
     weight_decay = check.number("adadelta_step", "weight_decay", weight_decay)
+    if eps == 0:
+        raise ValueError("adadelta_step: eps must be above 0, or nothing would ever move")
     p, g, v, u = _prepare("adadelta_step", g, p=p, v=v, u=u)
-    eps = _above_zero("adadelta_step", eps, p)
     backend().adadelta_step(p, g, v, u, lr, keep, eps, weight_decay)
 
 
@@ -102,17 +103,6 @@ def _prepare(op: str, g: Any, **written: Any) -> list[check.Array]:
         check.shape(op, name, value, arrays[0].shape, "that of p")
     _apart(op, p=p[1], g=g, **dict(state))
     return [value.reshape(-1) for value in arrays]
-
-
-def _above_zero(op: str, eps: Any, p: check.Array) -> float:
-    """eps, if the kernels, to which denormals are zero, see it as more than that."""
-    found, least = check.number(op, "eps", eps), float(np.finfo(p.dtype).tiny)
-    if found < least:
-        raise ValueError(
-            f"{op}: eps must be above 0, at least {least:.3g} in {p.dtype}, or a gradient of 0 would make a "
-            f"step of 0/0; got {found}"
-        )
-    return found
 
 
 def _apart(op: str, **arrays: Any) -> None:

@@ -12,6 +12,7 @@ from lamina.optim.flat import FlatParameters, aligned_zeros
 
 Array = npt.NDArray[Any]
 
+_LEAST_EPS = float(np.finfo(np.float32).tiny)
 _FLAT = ("_order", "_groups", "_buffers")  # the attributes that a copy makes anew
 _KEYS = {"optimizer", "options", "steps", "buffers"}  # of a state dict
 
@@ -219,9 +220,15 @@ class Optimizer:
 
 
 def check_eps(name: str, eps: float) -> None:
-    """ValueError for 0: what is divided by it and by the size of gradients is 0, too, where these are."""
-    if eps == 0:
-        raise ValueError(f"{name}: eps must be above 0, or a gradient of 0 would make a step of 0/0")
+    """ValueError for 0 and for denormals, which are 0 to the kernels.
+
+    A parameter that has had no gradient but 0, and the padding between parameters, would become 0/0.
+    """
+    if eps < _LEAST_EPS:
+        raise ValueError(
+            f"{name}: eps must be above 0, at least {_LEAST_EPS:.3g}, or gradients of 0 would make steps of "
+            f"0/0; got {eps:g}"
+        )
 
 
 def _converted(who: str, what: str, value: Any, mine: Array) -> Array:
