@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from tests.ops import oracle
 from tests.ops.autoencoders import transposed_size
-from tests.ops.cases import Case
+from tests.ops.case import Case
 from tests.ops.grid import Grid, pool_grid, sides
 
 pytestmark = pytest.mark.usefixtures("machine")

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from lamina import ops
-from tests.ops.cases import ALL, CASES, OPS
+from tests.ops.case import OPS
+from tests.ops.cases import ALL, CASES
 
 _STEP = 1e-5
 _SAMPLES = 8  # elements per array that are moved one by one
