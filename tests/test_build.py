@@ -25,10 +25,6 @@ pytestmark = pytest.mark.skipif(
 linux_x86 = pytest.mark.skipif(
     platform.machine() != "x86_64" or not sys.platform.startswith("linux"), reason="x86-64 Linux only"
 )
-threaded = pytest.mark.skipif(not lm.build_info().get("openmp"), reason="built without OpenMP")
-caching = pytest.mark.skipif(
-    "address" in lm.build_info().get("sanitizers", ""), reason="AddressSanitizer builds reuse no memory"
-)
 
 
 # The binary ---------------------------------------------------------------------------------------------
