@@ -63,6 +63,12 @@ def machine(request):
     yield from switched_to(request.param)
 
 
+@pytest.fixture(params=machines(threads=(2,)), ids=lambda machine: machine.name)
+def two_threads(request):
+    """Every instruction set on two threads, and NumPy: for what does not hang on their number."""
+    yield from switched_to(request.param)
+
+
 @pytest.fixture(
     params=[m for m in machines(threads=(1,)) if m.backend == "cpp"], ids=lambda machine: machine.isa
 )

@@ -72,6 +72,7 @@ def test_characters_on_the_colours_of_one_unit(tmp_path):
     np.testing.assert_array_equal(shown, [[0.5, -1, 0, 0.25], [1, 0.75, np.nan, np.nan]])
     assert _texts(axes) == ["a", "·", "b", "↵", r"\$", "c"]
     assert [text.get_position() for text in axes.texts][4] == (0, 1)
+    assert [label.get_text() for label in figure.axes[1].get_xticklabels()] == ["−4", "0", "4"]
     assert axes.texts[4].get_color() == "white"
     assert axes.texts[0].get_color() == "black"
     assert (tmp_path / "heat.png").read_bytes().startswith(b"\x89PNG")
@@ -80,7 +81,8 @@ def test_characters_on_the_colours_of_one_unit(tmp_path):
 def test_rows_of_several_units_under_the_text():
     pytest.importorskip("matplotlib")
     values = [[1, 2, 4], [0, 0, 0]]
-    axes = viz.text_heat("abc", values, names=["f", "c"], columns=2).axes[0]
+    axes, bar = viz.text_heat("abc", values, names=["f", "c"], columns=2).axes
+    assert bar.get_xlabel() == "parts of each row's greatest magnitude: 4, 1"
     shown = np.ma.filled(axes.images[0].get_array(), np.nan)
     nothing = [np.nan, np.nan]
     expected = [nothing, [0.25, 0.5], [0, 0], nothing, nothing, [1, np.nan], [0, np.nan]]

@@ -3,6 +3,7 @@
 import sys
 import threading
 import tracemalloc
+import warnings
 
 import numpy as np
 import pytest
@@ -91,6 +92,56 @@ def test_broken_files_are_named_or_skipped(photos):
     assert [str(w.message).split(" cannot")[0].rpartition("/")[2] for w in warned] == ["1.png", "text.jpg"]
     assert len(folder.take([1])[0]) == 0  # named once is enough
     assert sum(len(y) for _, y in Loader(folder, batch_size=1)) == 5
+
+
+@pytest.mark.parametrize("prefetch", [0, 2])
+def test_an_epoch_over_images_of_different_sizes_says_so(photos, prefetch):
+    picture(photos / "dog" / "z.png", 50, (4, 12))
+    loader = Loader(ImageFolder(photos), batch_size=2, shuffle=False, prefetch=prefetch)
+    with pytest.raises(ValueError, match=r"z\.png is 4 x 12 pixels .* give size=\(H, W\) to bring all"):
+        list(loader)
+
+
+@pytest.mark.parametrize("kind", ["png", "jpg", "bmp", "gif", "webp", "tif", "ppm"])
+def test_a_file_cut_off_anywhere_is_named_or_whole(tmp_path, kind):
+    picture(tmp_path / f"a.{kind}", 99)
+    whole = (tmp_path / f"a.{kind}").read_bytes()
+    named = 0
+    for length in range(0, len(whole), max(1, len(whole) // 40)):
+        (tmp_path / f"a.{kind}").write_bytes(whole[:length])
+        files = ImageFiles([tmp_path / f"a.{kind}"], [0], broken="skip")
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            x, _ = files.take([0])
+        found = [str(w.message) for w in caught if f"a.{kind} cannot be read as an image" in str(w.message)]
+        assert len(found) == len(files.skipped) == 1 - len(x)
+        named += len(found)
+        np.testing.assert_allclose(x * 255, 99, atol=3)
+    assert named > 20
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("kind", ["png", "tif"])
+def test_sixteen_bits_of_grey_are_kept(tmp_path, kind, channels):
+    deep = np.array([[0, 255, 256], [20000, 40000, 65535]], np.uint16)
+    Image.fromarray(deep).save(tmp_path / f"deep.{kind}")
+    x, _ = ImageFiles([tmp_path / f"deep.{kind}"], [0], channels=channels).take([0])
+    assert x.shape == (1, 2, 3, channels)
+    np.testing.assert_allclose(x[0], np.repeat(deep[..., None] / 65535, channels, axis=2), atol=1e-6)
+    Image.fromarray(np.repeat(deep, 4, axis=0)[:4]).save(tmp_path / f"deep.{kind}")
+    small, _ = ImageFiles(
+        [tmp_path / f"deep.{kind}"], [0], size=(2, 3), fit="stretch", channels=channels
+    ).take([0])
+    np.testing.assert_allclose(small[0, 0], np.repeat(deep[0, :, None] / 65535, channels, axis=1), atol=1e-6)
+
+
+@pytest.mark.parametrize(("dtype", "mode"), [(np.float32, "F"), (np.int32, "I")])
+def test_pixels_without_a_greatest_value_are_refused(tmp_path, dtype, mode):
+    Image.fromarray(np.ones((2, 3), dtype)).save(tmp_path / "a.tif")
+    with pytest.raises(
+        ValueError, match=rf"a\.tif cannot be read .*mode {mode}, of which it is not known how"
+    ):
+        ImageFiles([tmp_path / "a.tif"], [0]).take([0])
 
 
 def test_what_cannot_be(tmp_path, photos):

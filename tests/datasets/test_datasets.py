@@ -1,52 +1,13 @@
-import functools
 import gzip
 import hashlib
-import http.server
 import io
-import re
-import sys
 import tarfile
-import threading
 
 import numpy as np
 import pytest
 
 from lamina import datasets
-from lamina.datasets import _files, cifar, images, texts
-
-
-def idx_bytes(array):
-    sizes = b"".join(size.to_bytes(4, "big") for size in array.shape)
-    return bytes([0, 0, 8, array.ndim]) + sizes + array.tobytes()
-
-
-@pytest.fixture(autouse=True)
-def nowhere(tmp_path, monkeypatch):
-    """No data set but what a test puts there, and no network."""
-    monkeypatch.setenv("LAMINA_DATA", str(tmp_path / "own"))
-    monkeypatch.setenv("XDG_DATA_DIRS", str(tmp_path / "system"))
-    monkeypatch.setenv("LAMINA_CACHE", str(tmp_path / "cache"))
-    for module, name in ((images, "_MNIST_URLS"), (images, "_FASHION_URLS"), (cifar, "_URLS")):
-        monkeypatch.setattr(module, name, ("http://127.0.0.1:9/",))
-
-
-@pytest.fixture
-def tiny_mnist(monkeypatch):
-    """Official-looking files of two and one images: {file name: bytes}."""
-    rng = np.random.default_rng(0)
-    arrays = [
-        rng.integers(0, 256, (2, 28, 28)).astype(np.uint8),
-        np.array([3, 9], np.uint8),
-        rng.integers(0, 256, (1, 28, 28)).astype(np.uint8),
-        np.array([0], np.uint8),
-    ]
-    files, parts = {}, []
-    for part, array in zip(images._MNIST, arrays, strict=True):
-        data = idx_bytes(array)
-        files[part.stem] = data
-        parts.append(images._Part(part.stem, array.shape, hashlib.sha256(data).hexdigest()))
-    monkeypatch.setattr(images, "_MNIST", tuple(parts))
-    return files
+from lamina.datasets import _files, cifar, texts
 
 
 def put(folder, files):
@@ -120,61 +81,6 @@ def test_longer_file_is_refused(tmp_path, tiny_mnist):
     put(tmp_path / "own" / "mnist", {**tiny_mnist, name: tiny_mnist[name] + b"\x00"})
     with pytest.raises(ValueError, match=f"{name}: more than the 9 bytes"):
         datasets.mnist()
-
-
-def test_offline_says_what_to_do(tmp_path):
-    pytest.importorskip("pooch")
-    with pytest.raises(FileNotFoundError) as caught:
-        datasets.mnist()
-    message = str(caught.value)
-    for part in ("train-images-idx3-ubyte.gz", "could not be downloaded", "LAMINA_DATA", "By hand", "mnist/"):
-        assert part in message
-    assert [p for p in (tmp_path / "cache").rglob("*") if p.is_file()] == []
-
-
-def test_without_pooch_says_what_to_install(monkeypatch):
-    monkeypatch.setitem(sys.modules, "pooch", None)
-    with pytest.raises(ImportError, match=re.escape('pip install "lamina[data]"') + ".*By hand"):
-        datasets.mnist()
-
-
-@pytest.fixture
-def server(tmp_path):
-    """A web server on this machine that serves tmp_path/web; yields its address."""
-
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *args):
-            pass
-
-    (tmp_path / "web").mkdir()
-    handler = functools.partial(Quiet, directory=tmp_path / "web")
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as web:
-        thread = threading.Thread(target=web.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{web.server_port}/"
-        web.shutdown()
-        thread.join()
-
-
-def test_download_is_verified_and_cached(tmp_path, tiny_mnist, server, monkeypatch):
-    pytest.importorskip("pooch")
-    put(tmp_path / "web", {f"{k}.gz": gzip.compress(v) for k, v in tiny_mnist.items()})
-    monkeypatch.setattr(images, "_MNIST_URLS", (server + "not-there/", server))
-    assert datasets.mnist().y_train.tolist() == [3, 9]
-    kept = sorted(p.name for p in (tmp_path / "cache" / "mnist").iterdir())
-    assert kept == sorted(f"{name}.gz" for name in tiny_mnist)  # and no part of a download
-    for path in (tmp_path / "web").iterdir():
-        path.unlink()
-    assert datasets.mnist().y_train.tolist() == [3, 9]
-
-
-def test_wrong_download_is_not_kept(tmp_path, tiny_mnist, server, monkeypatch):
-    pytest.importorskip("pooch")
-    put(tmp_path / "web", {f"{k}.gz": gzip.compress(v[::-1]) for k, v in tiny_mnist.items()})
-    monkeypatch.setattr(images, "_MNIST_URLS", (server,))
-    with pytest.raises(FileNotFoundError, match="not an idx file"):
-        datasets.mnist()
-    assert list((tmp_path / "cache" / "mnist").iterdir()) == []
 
 
 @pytest.fixture

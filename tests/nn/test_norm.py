@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import lamina as lm
-from lamina import nn
+from lamina import nn, optim
 from lamina.testing import check_gradients
 
 RNG = np.random.default_rng(3)
@@ -168,6 +168,36 @@ def test_a_layer_that_stands_twice_is_folded_twice_apart():
 def test_fuse_refuses_other_things():
     with pytest.raises(TypeError, match="fuse: model must be a Module, got"):
         nn.fuse([1])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_one_image_is_a_batch_of_its_pixels(dtype):
+    layer = nn.BatchNorm2d(6).astype(dtype)
+    x = IMAGE[:1].astype(dtype)
+    y = layer(x).data
+    mean, var = x.mean(axis=(0, 1, 2)), x.var(axis=(0, 1, 2))
+    np.testing.assert_allclose(y, (x - mean) / np.sqrt(var + 1e-5), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(layer.running_mean, 0.1 * mean, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(layer.running_var, 0.9 + 0.1 * var * 15 / 14, rtol=1e-4)
+
+
+@pytest.mark.parametrize("shape", [(1, 6), (1, 1, 6)])
+def test_a_batch_without_spread_changes_no_statistics(shape):
+    layer = nn.BatchNorm1d(6)
+    with pytest.raises(ValueError, match="use eval"):
+        layer(np.ones(shape, np.float32))
+    assert (layer.running_mean == 0).all()
+    assert (layer.running_var == 1).all()
+    assert np.isfinite(layer.eval()(np.ones(shape, np.float32)).data).all()
+
+
+def test_a_single_sample_at_the_end_of_an_epoch_is_explained():
+    model = nn.Sequential(nn.Linear(3, 6, rng=0), nn.BatchNorm1d(6), nn.Linear(6, 2, rng=1))
+    options = {"loss": nn.MSELoss(), "optimizer": optim.SGD(model.parameters(), 0.1), "verbose": 0}
+    x = np.random.default_rng(0).normal(size=(9, 3))
+    with pytest.raises(ValueError, match="leaves no single sample at the end of an epoch"):
+        lm.fit(model, x, x[:, :2], batch_size=4, epochs=1, **options)
+    assert lm.fit(model, x, x[:, :2], batch_size=5, epochs=1, **options).epochs == 1
 
 
 ERRORS = {

@@ -27,9 +27,8 @@ def _normal(part, eps):
 
 def _normal_backward(d, part, eps):
     """By the Jacobian of what was normalised: (1[i = j] - 1/n - xhat_i xhat_j/n) / sqrt(var + eps)."""
-    xhat, n = _normal(part, eps).ravel(), part.size
-    jacobian = np.eye(n) - 1 / n - np.outer(xhat, xhat) / n
-    return (jacobian @ d.ravel()).reshape(part.shape) / math.sqrt(part.var() + eps)
+    xhat = _normal(part, eps)
+    return (d - d.mean() - xhat * (xhat * d).mean()) / math.sqrt(part.var() + eps)
 
 
 def _parts(op, shape, groups):

@@ -12,13 +12,14 @@ _RANGE = {"in": 2, "state": 1}  # of "1997", each way
 
 
 def _logistic(x):
-    return 1 / (1 + np.exp(-x)) if x.real > 0 else np.exp(x) / (1 + np.exp(x))
+    e = np.exp(np.where(x.real > 0, -x, x))
+    return np.where(x.real > 0, 1, e) / (1 + e)
 
 
 def _squash(kind, where, x):
     if kind == "1997":
         return _RANGE[where] * (2 * _logistic(x) - 1)
-    return {"tanh": np.tanh, "logistic": _logistic, "identity": complex}[kind](x)
+    return {"tanh": np.tanh, "logistic": _logistic, "identity": np.positive}[kind](x)
 
 
 def layout(
@@ -36,66 +37,81 @@ def layout(
 
 def _bias(arrays, rows):
     count = sum(map(len, rows.values()))
-    b, full = arrays.get("b"), np.zeros(count, complex)
-    if b is None:
-        return full
-    biased = range(count) if len(b) == count else [r for name in rows if name != "g" for r in rows[name]]
-    full[list(biased)] = b
-    return full
+    if "b" not in arrays:
+        return np.zeros((1, 1, count))
+    b = arrays["b"]
+    full = np.zeros((len(b), count), complex)
+    whole = b.shape[1] == count
+    biased = range(count) if whole else [r for name in rows if name != "g" for r in rows[name]]
+    full[:, list(biased)] = b
+    return full[:, None]
 
 
 def _step(arrays, rows, x, u, c, options):
-    cells, hidden = options.get("cells_per_block", 1), len(c)
+    """One step of some sequences: x (P, N, D), u (P, N, U), c (P, N, hidden)."""
+    cells, hidden = options.get("cells_per_block", 1), c.shape[2]
     cut = (lambda v: v.real + 0j) if options.get("truncated") else (lambda v: v)
-    a = arrays["w_ih"] @ cut(x) + arrays["w_hh"] @ cut(u) + _bias(arrays, rows)
+    w_ih, w_hh = (arrays[name].swapaxes(1, 2) for name in ("w_ih", "w_hh"))
+    a = cut(x) @ w_ih + cut(u) @ w_hh + _bias(arrays, rows)
     gates = [name for name in rows if name != "g"]
-    peepholes = dict(zip(gates, arrays["peepholes"], strict=True)) if "peepholes" in arrays else {}
 
     def opened(name, seen):
         found = []
         for block, row in enumerate(rows[name]):
-            own = slice(block * cells, (block + 1) * cells)
-            found.append(_logistic(a[row] + (peepholes[name][own] @ cut(seen[own]) if peepholes else 0)))
-        return np.array(found)
+            own, before = slice(block * cells, (block + 1) * cells), a[..., row]
+            if "peepholes" in arrays:
+                weights = arrays["peepholes"][:, None, gates.index(name), own]
+                before = before + (cut(seen[..., own]) * weights).sum(axis=2)
+            found.append(_logistic(before))
+        return np.stack(found, axis=2)
 
-    one = np.ones(hidden // cells)
+    one = np.ones((*c.shape[:2], hidden // cells))
     i = opened("i", c) if "i" in rows else one
     f = opened("f", c) if "f" in rows else 1 - i if options.get("forget_gate") == "coupled" else one
-    g = np.array([_squash(options.get("squash_input", "tanh"), "in", a[row]) for row in rows["g"]])
-    c = np.array([f[k // cells] * c[k] + i[k // cells] * g[k] for k in range(hidden)])
+    g = [_squash(options.get("squash_input", "tanh"), "in", a[..., row]) for row in rows["g"]]
+    c = np.stack([f[..., k // cells] * c[..., k] + i[..., k // cells] * g[k] for k in range(hidden)], axis=2)
     o = opened("o", c) if "o" in rows else one
-    h = [_squash(options.get("squash_state", "tanh"), "state", c[k]) for k in range(hidden)]
-    y = np.array([o[k // cells] * h[k] for k in range(hidden)])
-    sent = np.concatenate([y, *({"i": i, "f": f, "o": o}[name] for name in gates)])
-    return y, sent[: len(u)], c
+    h = [_squash(options.get("squash_state", "tanh"), "state", c[..., k]) for k in range(hidden)]
+    y = np.stack([o[..., k // cells] * h[k] for k in range(hidden)], axis=2)
+    sent = np.concatenate([y, *({"i": i, "f": f, "o": o}[name] for name in gates)], axis=2)
+    return y, sent[..., : u.shape[2]], c
 
 
 def _outputs(arrays, lengths=None, reverse=False, **options):
-    rows = layout(arrays["c0"].shape[1], **options)
-    n, steps, _ = arrays["x"].shape
-    y = np.zeros((n, steps, arrays["c0"].shape[1]), complex)
-    u, c = arrays["u0"].astype(complex), arrays["c0"].astype(complex)
-    for row in range(n):
-        length = steps if lengths is None else lengths[row]
-        for t in range(length)[:: -1 if reverse else 1]:
-            y[row, t], u[row], c[row] = _step(arrays, rows, arrays["x"][row, t], u[row], c[row], options)
+    """y, u, c of arrays with one axis more, the first: P versions of the arrays that differ, or 1."""
+    hidden, versions = arrays["c0"].shape[2], max(map(len, arrays.values()))
+    rows = layout(hidden, **options)
+    _, n, steps, _ = arrays["x"].shape
+    lengths = np.full(n, steps) if lengths is None else np.array(lengths)
+    y = np.zeros((versions, n, steps, hidden), complex)
+    u, c = (np.repeat(a, versions // len(a), axis=0) + 0j for a in (arrays["u0"], arrays["c0"]))
+    for step in range(steps):
+        on = np.flatnonzero(step < lengths)  # sequences that have a step left
+        t = lengths[on] - 1 - step if reverse else np.full(len(on), step)
+        if len(on):
+            x = arrays["x"][:, on, t]
+            y[:, on, t], u[:, on], c[:, on] = _step(arrays, rows, x, u[:, on], c[:, on], options)
     return y, u, c
 
 
 def memory_blocks(arrays, **options):
     """-> y, u, c."""
-    return tuple(out.real for out in _outputs(arrays, **options))
+    single = {name: value[None] for name, value in arrays.items()}
+    return tuple(out[0].real for out in _outputs(single, **options))
 
 
 def memory_blocks_backward(dys, arrays, **options):
-    """Gradients by name, one element after the other."""
+    """Gradients by name, one element after the other, a hundred of them at a time."""
     grads = {name: np.zeros(value.shape) for name, value in arrays.items()}
+    single = {name: value[None] for name, value in arrays.items()}
     for name, value in arrays.items():
-        for place in np.ndindex(value.shape):
-            moved = value.astype(complex)
-            moved[place] += 1j * _TINY
-            outputs = _outputs(arrays | {name: moved}, **options)
-            grads[name][place] = sum(np.sum(y.imag * dy) for y, dy in zip(outputs, dys, strict=True)) / _TINY
+        for start in range(0, value.size, 100):
+            places = np.arange(start, min(start + 100, value.size))
+            moved = np.repeat(single[name] + 0j, len(places), axis=0)
+            moved.reshape(len(places), -1)[np.arange(len(places)), places] += 1j * _TINY
+            outputs = _outputs(single | {name: moved}, **options)
+            felt = sum(np.tensordot(y.imag, dy, dy.ndim) for y, dy in zip(outputs, dys, strict=True))
+            grads[name].flat[places] = felt / _TINY
     return grads
 
 

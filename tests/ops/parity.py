@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional
 
 from tests.ops.autoencoders import transposed_size
-from tests.ops.cases import OPS, Case
+from tests.ops.case import OPS, Case
 from tests.ops.grid import both, sides
 from tests.ops.memory_blocks import layout
 

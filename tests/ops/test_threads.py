@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from lamina import config, ops
-from tests.ops.cases import CASES, SEQUENCES, Case
+from tests.ops.case import SEQUENCES, Case
+from tests.ops.cases import CASES
 
 _SEQUENCE = {"x": (37, 12, 50), "h0": (37, 70)}
 _CELL = {"x": (96, 80), "h": (96, 64)}

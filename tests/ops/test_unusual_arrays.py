@@ -6,10 +6,13 @@ import numpy as np
 import pytest
 
 from lamina import ops
-from tests.ops.cases import ALL, CASES, OPS
-from tests.ops.test_bad_input import W, X, f, overlapping
+from tests.ops.case import OPS
+from tests.ops.cases import ALL, CASES
+from tests.ops.test_bad_input import W, X, f
+from tests.ops.test_bad_steps import overlapping
 
-MACHINES = pytest.mark.usefixtures("machine")
+# What arrays are made of is settled before a kernel, and so before it is known how many threads there are.
+MACHINES = pytest.mark.usefixtures("two_threads")
 
 
 def _every_second(array):

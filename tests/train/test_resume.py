@@ -81,7 +81,7 @@ def simple(path, model=None, **options):
         ({"validation": 0.5}, "a run with samples 20, now it is 10"),
         (
             {"model": nn.Sequential(nn.Linear(4, 2, bias=False))},
-            "load_state_dict of Sequential: 0.bias is un",
+            r"/run is of another model: load_state_dict of Sequential: 0.bias is unknown \(shape \(2,\)",
         ),
     ],
 )
@@ -152,12 +152,17 @@ weights = {}
 def fill(run):
     if run.epoch == 3:  # from now on no file may grow beyond 8 kB: the system cuts the writing off
         weights.update({k: v.copy() for k, v in run.model.state_dict().items()})
-        resource.setrlimit(resource.RLIMIT_FSIZE, (8192, resource.RLIM_INFINITY))
+        limit = 8192 if way in ("checkpoint", "resume") else 40
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
 
 callbacks = [train.LambdaCallback(on_steps_end=fill)]
 options = {"resume": folder / "file"} if way == "resume" else {}
 if way == "checkpoint":
     callbacks.append(train.Checkpoint(folder / "file"))
+if way == "csv":
+    callbacks.append(train.CSVLogger(folder / "file"))
+if way == "events":
+    callbacks.append(train.TensorBoard(folder / "file"))
 try:
     lm.fit(model, x, x, loss=nn.MSELoss(), optimizer=optim.SGD(model.parameters(), 0.1), epochs=5,
            callbacks=callbacks, seed=0, verbose=0, **options)
@@ -190,6 +195,47 @@ def test_a_full_disk_is_named_and_nothing_is_lost(tmp_path, way):
         lm.fit(model, x, x, loss=nn.MSELoss(), optimizer=sgd, verbose=0, **options)
         found.append(weights(model))
     assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("way", ["csv", "events"])
+def test_a_log_on_a_full_disk_ends_the_run_and_the_history_is_kept(tmp_path, way):
+    done = subprocess.run(
+        [sys.executable, "-c", FULL, str(tmp_path), way], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == f"[Errno 27] File too large: '{tmp_path / 'file'}'\n"
+    assert done.stderr == ""
+
+
+def test_ctrl_c_in_the_midst_of_a_checkpoint_keeps_the_former_one(tmp_path, monkeypatch):
+    class Interrupt(train.Callback):
+        def on_steps_end(self, run):
+            if run.epoch == 3:
+                monkeypatch.setattr(os, "fsync", interrupt)
+
+    def interrupt(handle):
+        raise KeyboardInterrupt
+
+    model = nn.Sequential(nn.Linear(4, 2, rng=0))
+    kept = []
+    history = lm.fit(
+        model,
+        np.ones((20, 4), np.float32),
+        np.ones((20, 2), np.float32),
+        loss=nn.MSELoss(),
+        optimizer=optim.SGD(model.parameters(), 0.1),
+        epochs=5,
+        callbacks=[
+            Interrupt(),
+            train.Checkpoint(tmp_path / "net"),
+            train.LambdaCallback(on_epoch_end=lambda run: kept.append(weights(run.model))),
+        ],
+        seed=0,
+        verbose=0,
+    )
+    assert (history.stopped, history.epochs) == ("interrupted", 3)
+    assert [path.name for path in tmp_path.iterdir()] == ["net"]
+    assert weights(lm.load(tmp_path / "net")) == kept[-1]
+    assert len(kept) == 2
 
 
 def test_a_state_that_cannot_be_kept_is_named(tmp_path):

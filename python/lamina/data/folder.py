@@ -107,7 +107,7 @@ class ImageFiles:
         try:
             with Image.open(path) as file:
                 # As it is meant to be seen: cameras store it turned, and say so beside.
-                image = ImageOps.exif_transpose(file).convert("L" if self.channels == 1 else "RGB")
+                image = _in_bytes(ImageOps.exif_transpose(file), file.format, self.channels)
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
             self._leave_out(path, error)
             return None
@@ -115,7 +115,7 @@ class ImageFiles:
             image = self._sized(image)
         self._check_size(path, (image.height, image.width))
         pixels: Array = np.asarray(image, np.float32) / np.float32(255)
-        return pixels.reshape(image.height, image.width, self.channels)
+        return pixels if pixels.ndim == 3 else np.repeat(pixels[:, :, None], self.channels, axis=2)
 
     def _sized(self, image: Any) -> Any:
         from PIL import Image, ImageOps
@@ -186,6 +186,17 @@ class ImageFolder(ImageFiles):
             )
         paths, labels = [path for path, _ in found], [name for _, name in found]
         super().__init__(paths, labels, size=size, fit=fit, channels=channels, classes=names, broken=broken)
+
+
+def _in_bytes(image: Any, kind: str | None, channels: int) -> Any:
+    """An image in colours or grey, 0 to 255. Pillow would cut brighter pixels of grey ones of 16 bits off."""
+    from PIL import Image
+
+    if image.mode.startswith("I;16") or (image.mode == "I" and kind in ("PNG", "PPM")):
+        return Image.fromarray(np.asarray(image, np.float32) / np.float32(257))
+    if image.mode in ("I", "F"):
+        raise ValueError(f"pixels of mode {image.mode}, of which it is not known how bright white is")
+    return image.convert("L" if channels == 1 else "RGB")
 
 
 def _class_names(folder: Path) -> list[str]:

@@ -24,7 +24,9 @@ class Samples:
         self.rows = rows
         if self.x.dtype.kind not in "fiub":
             raise TypeError(f"{who}: x must hold numbers, got {type(x).__name__} ({self.x.dtype})")
-        if self.y.dtype.kind in "US" or any(isinstance(first, str) for first in self.y.flat[:1]):
+        if self.y.dtype.kind in "US" or (
+            self.y.dtype.kind == "O" and any(isinstance(item, str) for item in self.y.flat)
+        ):
             raise TypeError(
                 f"{who}: y must hold numbers, got {self.y.dtype}; for texts: y, classes = "
                 "lm.data.encode_labels(y)"

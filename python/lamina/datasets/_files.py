@@ -6,11 +6,12 @@ import gzip
 import hashlib
 import os
 import sys
-import tempfile
 import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import BinaryIO
+
+from lamina._whole_files import replacing
 
 _CHUNK = 1 << 20
 
@@ -85,7 +86,8 @@ def download(
     """Fetch `filename` into the cache from the first of `urls` that gives a file which passes `check`.
 
     Needs pooch (`pip install "lamina[data]"`). The file gets its name only after `check`, which raises
-    ValueError, has accepted it. `by_hand` tells the user which files to place where.
+    ValueError, has accepted it; several processes may do so at the same time. `by_hand` tells the user which
+    files to place where. Raises FileNotFoundError with what went wrong at each address.
     """
     try:
         import pooch
@@ -94,21 +96,20 @@ def download(
             f'{name}: downloading needs pooch: pip install "lamina[data]". {by_hand}'
         ) from error
     folder = cache_dir() / name
-    folder.mkdir(parents=True, exist_ok=True)
     fetch = pooch.HTTPDownloader(progressbar=sys.stderr.isatty())
     failures = []
     for url in urls:
-        handle, part = tempfile.mkstemp(prefix=f".{filename}.", suffix=".part", dir=folder)
-        os.close(handle)
+        place = ""
         try:
-            fetch(url, part, None)
-            check(Path(part))
-            Path(part).replace(folder / filename)
+            folder.mkdir(parents=True, exist_ok=True)
+            with replacing(folder / filename) as part:
+                place = part.name
+                fetch(url, part, None)
+                part.flush()
+                check(Path(place))
             return folder / filename
         except (OSError, ValueError) as error:  # requests' errors are OSErrors
-            failures.append(f"  {url}: {str(error).replace(part, filename)}")
-        finally:
-            Path(part).unlink(missing_ok=True)
+            failures.append(f"  {url}: {str(error).replace(place or filename, filename)}")
     reasons = "\n".join(failures)
     raise FileNotFoundError(
         f"{name}: {filename} is neither in $LAMINA_DATA, nor among the system's data sets, nor in {folder}, "

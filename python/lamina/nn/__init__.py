@@ -30,7 +30,14 @@ from lamina.nn.losses import (
 )
 from lamina.nn.memory_blocks import MemoryBlocks
 from lamina.nn.module import Module, Parameter
-from lamina.nn.norm import BatchNorm1d, BatchNorm2d, GroupNorm, LayerNorm, LocalResponseNorm
+from lamina.nn.norm import (
+    BatchNorm1d,
+    BatchNorm2d,
+    GroupNorm,
+    LayerNorm,
+    LocalResponseNorm,
+    update_statistics,
+)
 from lamina.nn.pad import ReflectPad2d, ZeroPad2d
 from lamina.nn.pool import AvgPool2d, MaxPool2d, MaxUnpool2d
 from lamina.nn.recurrent import GRUCell, LSTMCell, RNNCell
@@ -72,6 +79,7 @@ __all__ = [
     "LayerNorm",
     "LocalResponseNorm",
     "fuse",
+    "update_statistics",
     "GRU",
     "LSTM",
     "RNN",

@@ -5,13 +5,13 @@ import math
 from lamina import init, ops
 from lamina.autograd import Tensor, record
 from lamina.nn._cast import floating
-from lamina.nn.module import Module, Parameter
+from lamina.nn._filters import Filters
 from lamina.ops import _check as check
 from lamina.ops import _windows as windows
 from lamina.ops._check import Pair
 
 
-class Conv2d(Module):
+class Conv2d(Filters):
     """Two-dimensional convolution: x (N,H,W,I) -> y (N,OH,OW,O), OH = (H - K + 2P)/S + 1 rounded down.
 
     kernel_size, stride, dilation: an int or a pair (vertical, horizontal). padding: an int, a pair, ((top,
@@ -22,8 +22,6 @@ class Conv2d(Module):
     `weight` (O,KH,KW,I/groups) and `bias` (O,), or None, start uniform within 1/sqrt(KH KW I/groups), as in
     PyTorch; `rng` is a generator, a seed or None for the library's own.
     """
-
-    bias: Parameter | None
 
     def __init__(
         self,
@@ -40,26 +38,17 @@ class Conv2d(Module):
         algorithm: str = "auto",
         rng: init.Rng = None,
     ) -> None:
-        self.in_channels = check.integer("Conv2d", "in_channels", in_channels, 1)
-        self.out_channels = check.integer("Conv2d", "out_channels", out_channels, 1)
+        self._set_channels(in_channels, out_channels)
         kernel = check.pair("Conv2d", "kernel_size", kernel_size, 1)
         check.pair("Conv2d", "stride", stride, 1)
         check.pair("Conv2d", "dilation", dilation, 1)
         windows.padding("Conv2d", padding, (1, 1), (1, 1), (1, 1))
-        self.groups = check.integer("Conv2d", "groups", groups, 1)
-        if in_channels % groups or out_channels % groups:
-            raise ValueError(
-                f"Conv2d: groups = {groups} must divide in_channels = {in_channels} and "
-                f"out_channels = {out_channels}"
-            )
+        self._set_groups(groups)
         self.kernel_size, self.stride, self.padding, self.dilation = kernel_size, stride, padding, dilation
         self.fit = check.choice("Conv2d", "fit", fit, ("floor", "exact"))
         self.algorithm = check.choice("Conv2d", "algorithm", algorithm, ("auto", "im2col", "direct"))
         shape = (out_channels, *kernel, in_channels // groups)
-        rng, bound = init.generator(rng), 1 / math.sqrt(init.fans(shape)[0])
-        self.weight = Parameter(init.uniform(shape, -bound, bound, rng=rng))
-        has_bias = check.flag("Conv2d", "bias", bias)
-        self.bias = Parameter(init.uniform(out_channels, -bound, bound, rng=rng)) if has_bias else None
+        self._draw(shape, init.fans(shape)[0], out_channels, bias, rng)
 
     def forward(self, x: Tensor) -> Tensor:
         """x (N,H,W,I) -> y (N,OH,OW,O)."""

@@ -6,7 +6,8 @@ from typing import Any
 from lamina import init, ops
 from lamina.autograd import Tensor, record
 from lamina.nn._cast import floating
-from lamina.nn.module import Module, Parameter
+from lamina.nn._filters import Filters
+from lamina.nn.module import Module
 from lamina.ops import _check as check
 from lamina.ops._check import Pair
 
@@ -30,15 +31,13 @@ def around(x: Tensor) -> Tensor:
     return x.reshape(n, 1, t, c)
 
 
-class Conv1d(Module):
+class Conv1d(Filters):
     """Convolution along time: x (N,T,I) -> y (N,OT,O), OT = (T - K + 2P)/S + 1 rounded down.
 
     padding: an int, a pair (before, after), "same" or "valid"; a pair (D (K - 1), 0) keeps steps from seeing
     later ones. groups as of `Conv2d`. `weight` (O,K,I/groups) and `bias` (O,), or None, start uniform within
     1/sqrt(K I/groups); `rng` is a generator, a seed or None for the library's own.
     """
-
-    bias: Parameter | None
 
     def __init__(
         self,
@@ -53,24 +52,15 @@ class Conv1d(Module):
         bias: bool = True,
         rng: init.Rng = None,
     ) -> None:
-        self.in_channels = check.integer("Conv1d", "in_channels", in_channels, 1)
-        self.out_channels = check.integer("Conv1d", "out_channels", out_channels, 1)
+        self._set_channels(in_channels, out_channels)
         self.kernel_size = check.integer("Conv1d", "kernel_size", kernel_size, 1)
         self.stride = check.integer("Conv1d", "stride", stride, 1)
         self.dilation = check.integer("Conv1d", "dilation", dilation, 1)
-        self.groups = check.integer("Conv1d", "groups", groups, 1)
-        if in_channels % groups or out_channels % groups:
-            raise ValueError(
-                f"Conv1d: groups = {groups} must divide in_channels = {in_channels} and "
-                f"out_channels = {out_channels}"
-            )
+        self._set_groups(groups)
         flat_padding("Conv1d", padding)
         self.padding = padding
         shape = (out_channels, kernel_size, in_channels // groups)
-        rng, bound = init.generator(rng), 1 / math.sqrt(init.fans(shape)[0])
-        self.weight = Parameter(init.uniform(shape, -bound, bound, rng=rng))
-        has_bias = check.flag("Conv1d", "bias", bias)
-        self.bias = Parameter(init.uniform(out_channels, -bound, bound, rng=rng)) if has_bias else None
+        self._draw(shape, init.fans(shape)[0], out_channels, bias, rng)
 
     def forward(self, x: Tensor) -> Tensor:
         """x (N,T,I) -> y (N,OT,O)."""

@@ -5,13 +5,13 @@ import math
 from lamina import init, ops
 from lamina.autograd import Tensor, record
 from lamina.nn._cast import floating
-from lamina.nn.module import Module, Parameter
+from lamina.nn._filters import Filters
 from lamina.ops import _check as check
 from lamina.ops import _windows as windows
 from lamina.ops._check import Pair
 
 
-class ConvTranspose2d(Module):
+class ConvTranspose2d(Filters):
     """Transposed convolution: x (N,H,W,I) -> y (N,OH,OW,O), OH = (H - 1) S - 2P + K + output_padding.
 
     What a `Conv2d` of the same options makes of an image of OH x OW, this layer takes back to that size: the
@@ -21,8 +21,6 @@ class ConvTranspose2d(Module):
     `weight` (I,KH,KW,O/groups) and `bias` (O,), or None, start uniform within 1/sqrt(KH KW O/groups), as in
     PyTorch; `rng` is a generator, a seed or None for the library's own.
     """
-
-    bias: Parameter | None
 
     def __init__(
         self,
@@ -40,27 +38,18 @@ class ConvTranspose2d(Module):
         rng: init.Rng = None,
     ) -> None:
         name = "ConvTranspose2d"
-        self.in_channels = check.integer(name, "in_channels", in_channels, 1)
-        self.out_channels = check.integer(name, "out_channels", out_channels, 1)
+        self._set_channels(in_channels, out_channels)
         kernel = check.pair(name, "kernel_size", kernel_size, 1)
         steps = check.pair(name, "stride", stride, 1)
         check.pair(name, "dilation", dilation, 1)
         windows.padding(name, padding, (1, 1), (1, 1), (1, 1))
         windows.output_padding(name, output_padding, steps, padding)
-        self.groups = check.integer(name, "groups", groups, 1)
-        if in_channels % groups or out_channels % groups:
-            raise ValueError(
-                f"{name}: groups = {groups} must divide in_channels = {in_channels} and "
-                f"out_channels = {out_channels}"
-            )
+        self._set_groups(groups)
         self.kernel_size, self.stride, self.padding, self.dilation = kernel_size, stride, padding, dilation
         self.output_padding = output_padding
         self.algorithm = check.choice(name, "algorithm", algorithm, ("auto", "im2col", "direct"))
         shape = (in_channels, *kernel, out_channels // groups)
-        rng, bound = init.generator(rng), 1 / math.sqrt(init.fans(shape)[0])
-        self.weight = Parameter(init.uniform(shape, -bound, bound, rng=rng))
-        has_bias = check.flag(name, "bias", bias)
-        self.bias = Parameter(init.uniform(out_channels, -bound, bound, rng=rng)) if has_bias else None
+        self._draw(shape, init.fans(shape)[0], out_channels, bias, rng)
 
     def forward(self, x: Tensor) -> Tensor:
         """x (N,H,W,I) -> y (N,OH,OW,O)."""

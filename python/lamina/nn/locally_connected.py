@@ -1,26 +1,22 @@
 """Layers that look like convolutions, but whose weights are not shared between places."""
 
-import math
-
 from lamina import init, ops
 from lamina.autograd import Tensor, record
 from lamina.nn._cast import floating
+from lamina.nn._filters import Filters
 from lamina.nn.conv1d import around, flat_padding
-from lamina.nn.module import Module, Parameter
 from lamina.ops import _check as check
 from lamina.ops import _windows as windows
 from lamina.ops._check import Pair
 
 
-class LocallyConnected2d(Module):
+class LocallyConnected2d(Filters):
     """Filters of their own at every place: x (N,H,W,I) -> y (N,OH,OW,O), for images of one size alone.
 
     input_size: (H, W), or an int for both. stride and padding as of `Conv2d`. `weight` (OH,OW,O,KH,KW,I) and
     `bias` (OH,OW,O), or None, start uniform within 1/sqrt(KH KW I); `rng` is a generator, a seed or None for
     the library's own. ValueError for images of another size.
     """
-
-    bias: Parameter | None
 
     def __init__(
         self,
@@ -35,8 +31,7 @@ class LocallyConnected2d(Module):
         rng: init.Rng = None,
     ) -> None:
         name = "LocallyConnected2d"
-        self.in_channels = check.integer(name, "in_channels", in_channels, 1)
-        self.out_channels = check.integer(name, "out_channels", out_channels, 1)
+        self._set_channels(in_channels, out_channels)
         kernel, size = (
             check.pair(name, "kernel_size", kernel_size, 1),
             check.pair(name, "input_size", input_size, 1),
@@ -50,11 +45,8 @@ class LocallyConnected2d(Module):
             stride,
             padding,
         )
-        rng, bound = init.generator(rng), 1 / math.sqrt(kernel[0] * kernel[1] * in_channels)
         shape = (*output, out_channels, *kernel, in_channels)
-        self.weight = Parameter(init.uniform(shape, -bound, bound, rng=rng))
-        has_bias = check.flag(name, "bias", bias)
-        self.bias = Parameter(init.uniform(shape[:3], -bound, bound, rng=rng)) if has_bias else None
+        self._draw(shape, kernel[0] * kernel[1] * in_channels, shape[:3], bias, rng)
 
     def forward(self, x: Tensor) -> Tensor:
         """x (N,H,W,I) -> y (N,OH,OW,O)."""
@@ -75,14 +67,12 @@ class LocallyConnected2d(Module):
         return x_shape[0] * self.weight.size
 
 
-class LocallyConnected1d(Module):
+class LocallyConnected1d(Filters):
     """Filters of their own at every step: x (N,T,I) -> y (N,OT,O), for sequences of one length alone.
 
     input_size: T. padding: an int, a pair (before, after), "same" or "valid". `weight` (OT,O,K,I) and `bias`
     (OT,O), or None; all else as of `LocallyConnected2d`.
     """
-
-    bias: Parameter | None
 
     def __init__(
         self,
@@ -97,19 +87,15 @@ class LocallyConnected1d(Module):
         rng: init.Rng = None,
     ) -> None:
         name = "LocallyConnected1d"
-        self.in_channels = check.integer(name, "in_channels", in_channels, 1)
-        self.out_channels = check.integer(name, "out_channels", out_channels, 1)
+        self._set_channels(in_channels, out_channels)
         self.kernel_size = check.integer(name, "kernel_size", kernel_size, 1)
         self.input_size = check.integer(name, "input_size", input_size, 1)
         self.stride, self.padding = check.integer(name, "stride", stride, 1), padding
         size, kernel, step = (1, input_size), (1, kernel_size), (1, stride)
         sides = windows.padding(name, flat_padding(name, padding), size, kernel, step)
         output = windows.output_size(name, size, kernel, step, sides)[1]
-        rng, bound = init.generator(rng), 1 / math.sqrt(kernel_size * in_channels)
         shape = (output, out_channels, kernel_size, in_channels)
-        self.weight = Parameter(init.uniform(shape, -bound, bound, rng=rng))
-        has_bias = check.flag(name, "bias", bias)
-        self.bias = Parameter(init.uniform(shape[:2], -bound, bound, rng=rng)) if has_bias else None
+        self._draw(shape, kernel_size * in_channels, shape[:2], bias, rng)
 
     def forward(self, x: Tensor) -> Tensor:
         """x (N,T,I) -> y (N,OT,O)."""

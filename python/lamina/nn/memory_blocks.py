@@ -128,7 +128,11 @@ class MemoryBlocks(Module):
             return [Tensor(np.zeros((rows, width), self.weight_ih.dtype)) for width in widths]
         if not isinstance(state, (tuple, list)) or len(state) != 2:
             raise TypeError(f"MemoryBlocks: state must be a pair (u, c) or None, got {type(state).__name__}")
-        found = [s if isinstance(s, Tensor) else Tensor(np.asarray(s, self.weight_ih.dtype)) for s in state]
+        dtype = self.weight_ih.dtype
+        found = [
+            s if isinstance(s, Tensor) else Tensor(check.array_of("MemoryBlocks", "state", s, dtype))
+            for s in state
+        ]
         for letter, part, width in zip("uc", found, widths, strict=True):
             if part.shape != (rows, width):
                 raise ValueError(

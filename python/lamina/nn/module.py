@@ -203,27 +203,33 @@ class Module:
         """Copy arrays into the parameters and buffers of those names, in their dtype.
 
         Raises ValueError that lists every shape that differs and, if strict, every name that is missing or
-        unknown, and TypeError for a masked array; nothing is copied then.
+        unknown, with its layer, and TypeError for a masked array; nothing is copied then.
         """
         who = f"load_state_dict of {type(self).__name__}"
         if not isinstance(state, Mapping):
             raise TypeError(f"{who}: the state must be a dict of arrays, got {type(state).__name__}")
         own = self._state()
         given = {name: array_of(who, name, value) for name, value in state.items()}
-        problems = []
-        if strict:
-            problems += [f"{name} is missing" for name in own if name not in given]
-            problems += [f"{name} is unknown" for name in given if name not in own]
-        for name, array in given.items():
-            if name in own and array.shape != own[name].shape:
-                problems.append(f"{name} has shape {array.shape}, expected {own[name].shape}")
-            elif name in own and not np.can_cast(array.dtype, own[name].dtype, "same_kind"):
-                problems.append(f"{name} is {array.dtype}, expected {own[name].dtype}")
+        problems = list(self._differences(own, given, strict))
         if problems:
             raise ValueError(f"{who}: {'; '.join(problems)}")
         for name, array in given.items():
             if name in own:
                 own[name][...] = array
+
+    def _differences(self, own: dict[str, Array], given: dict[str, Array], strict: bool) -> Iterator[str]:
+        """What keeps `given` from the places of `own`, with the shapes of both and the kind of layer."""
+        kinds = {path: type(module).__name__ for path, module in self.named_modules()}
+        if strict:
+            for name in (name for name in own if name not in given):
+                yield f"{name} is missing (shape {own[name].shape} of {_kind(kinds, name)})"
+            for name in (name for name in given if name not in own):
+                yield f"{name} is unknown (shape {given[name].shape}, here {_kind(kinds, name)} has none)"
+        for name, array in given.items():
+            if name in own and array.shape != own[name].shape:
+                yield f"{name} has shape {array.shape}, expected {own[name].shape} of {_kind(kinds, name)}"
+            elif name in own and not np.can_cast(array.dtype, own[name].dtype, "same_kind"):
+                yield f"{name} is {array.dtype}, expected {own[name].dtype}"
 
     # use
     def predict(self, x: Any, batch_size: int | None = None) -> Array:
@@ -284,6 +290,13 @@ class Module:
     def _repr_html_(self) -> str | None:
         """The table that notebooks show: layers and parameters, and volumes once `summary` was called."""
         return table(self)
+
+
+def _kind(kinds: Mapping[str, str], name: str) -> str:
+    """The kind of the innermost module that a state's name leads to."""
+    while name not in kinds:
+        name = name.rpartition(".")[0]
+    return kinds[name]
 
 
 def _search(name: str, value: Any) -> Iterator[tuple[str, Module | Parameter]]:

@@ -1,10 +1,14 @@
 """Normalisation layers. Channels are the last axis."""
 
+from collections.abc import Iterable
+from typing import Any
+
 import numpy as np
 
 from lamina import ops
-from lamina.autograd import Tensor, record
+from lamina.autograd import Tensor, no_grad, record
 from lamina.nn._cast import floating
+from lamina.nn.modes import evaluating
 from lamina.nn.module import Array, Module, Parameter
 from lamina.ops import _check as check
 
@@ -76,7 +80,8 @@ class _BatchNorm(_Norm):
         if self.training and count < 2:
             raise ValueError(
                 f"{type(self).__name__}: training needs more than one value for each channel, got x of shape "
-                f"{x.shape}; use a larger batch, or eval()"
+                f"{x.shape}; use eval(), a larger batch, or a batch size that leaves no single sample at the "
+                "end of an epoch"
             )
         y, ctx = ops.batch_norm(x.data, gamma, beta, *statistics, eps=self.eps, relu=self.relu)
         if self.training:
@@ -109,6 +114,33 @@ class BatchNorm2d(_BatchNorm):
     """Batch normalisation of images x (N,H,W,C), over N, H and W; all else as of `BatchNorm1d`."""
 
     _letters = "NHWC"
+
+
+def update_statistics(model: Module, batches: Iterable[Any]) -> None:
+    """Give batch normalisation inside a model the statistics that `batches` have under its weights of now.
+
+    For weights that were not trained as they stand, averages say, whose running statistics are of others. The
+    model sees each x (N, ...) of batches once, as in evaluation but for batch normalisation, whose
+    `running_mean` and `running_var` become the means over the batches, each as heavy as its samples. For the
+    batches of a `data.Loader`: `(x for x, y in loader)`. Raises ValueError for a batch of one value for each
+    channel.
+    """
+    layers = [(module, module.momentum) for module in model.modules() if isinstance(module, _BatchNorm)]
+    if not layers:
+        return
+    seen = 0
+    try:
+        with evaluating(model), no_grad():
+            for layer, _ in layers:
+                layer.training = True
+            for x in batches:
+                seen += len(x)
+                for layer, _ in layers:
+                    layer.momentum = len(x) / seen
+                model(x)
+    finally:
+        for layer, momentum in layers:
+            layer.momentum = momentum
 
 
 class LayerNorm(_Norm):

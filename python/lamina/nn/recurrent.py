@@ -29,8 +29,9 @@ class _Cell(Module):
         if state is None:
             rows = len(x.data) if x.ndim else 0
             return Tensor(np.zeros((rows, self.hidden_size), self.bias.dtype))
-        check.refuse_mask(type(self).__name__, "state", state)
-        return state if isinstance(state, Tensor) else Tensor(np.asarray(state, self.bias.dtype))
+        if isinstance(state, Tensor):
+            return state
+        return Tensor(check.array_of(type(self).__name__, "state", state, self.bias.dtype))
 
     def _one_step(self, op: Any, op_backward: Any, x: Tensor, state: Any, **options: Any) -> Tensor:
         """x (N,D), h (N,H) -> the next h, by an op over sequences: one of a single step."""

@@ -103,7 +103,9 @@ class _Recurrent(Module):
         given = [state] if parts == 1 else state
         if not isinstance(given, (tuple, list)) or len(given) != parts:
             raise TypeError(f"{name}: state must be a pair (h, c) or None, got {type(state).__name__}")
-        found = [s if isinstance(s, Tensor) else Tensor(np.asarray(s, dtype)) for s in given]
+        found = [
+            s if isinstance(s, Tensor) else Tensor(check.array_of(name, "state", s, dtype)) for s in given
+        ]
         for letter, part in zip("hc", found, strict=False):
             if part.shape != shape:
                 raise ValueError(

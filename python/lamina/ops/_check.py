@@ -20,8 +20,12 @@ def shown(shape: tuple[int, ...], letters: str = "") -> str:
 
 
 def refuse_mask(who: str, name: str, value: Any) -> None:
-    """Raise TypeError for a masked array: `numpy.asarray` would drop its mask silently."""
-    if isinstance(value, np.ma.MaskedArray):
+    """Raise TypeError for a masked array, also in lists: `numpy.asarray` would drop its mask silently."""
+    if isinstance(value, (list, tuple)):
+        if any(issubclass(kind, (np.ma.MaskedArray, list, tuple)) for kind in set(map(type, value))):
+            for item in value:
+                refuse_mask(who, name, item)
+    elif isinstance(value, np.ma.MaskedArray):
         raise TypeError(
             f"{who}: {name} is a masked array, whose mask would be lost; first call its .filled()"
         )
@@ -181,7 +185,7 @@ def number(op: str, name: str, value: Any, below: float = math.inf) -> float:
 
 def lengths(op: str, value: Any, rows: int, steps: int) -> npt.NDArray[np.int64]:
     """Steps of each of `rows` sequences, 0..steps."""
-    found = np.asarray(value)
+    found = array_of(op, "lengths", value)
     if found.dtype.kind not in "iu":
         raise TypeError(f"{op}: lengths must be integers, got {found.dtype}")
     if found.shape != (rows,):
@@ -217,6 +221,7 @@ def labels(op: str, value: Any, expected: tuple[int, ...], classes: int) -> npt.
         got = type(value).__name__
         if isinstance(value, np.ndarray):
             hint = ": convert them with .astype(numpy.int64)" * (value.dtype.kind in "fb")
+            hint += ": number them with lm.data.encode_labels" * (value.dtype.kind in "US")
             got = f"an array of {value.dtype}{hint}"
         raise TypeError(f"{op}: labels must be a NumPy array of integers, got {got}")
     shape(op, "labels", value, expected, "that of x without its last axis")

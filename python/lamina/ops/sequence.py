@@ -38,7 +38,7 @@ class SequenceContext(NamedTuple):
     ]  # tokens, source, offset, h0, c0, w_ih, w_hh, masks, y, xh, kept, gates of the kernel
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=8)  # training, validation and the last batches of both, each way; N T numbers each
 def _pack_equal(rows: int, steps: int, reverse: bool) -> Packing:
     grid = np.arange(steps)[:, None] + steps * np.arange(rows)
     index = np.ascontiguousarray((grid[::-1] if reverse else grid).ravel())

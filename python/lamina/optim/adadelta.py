@@ -6,7 +6,7 @@ from typing import Any
 from lamina import ops
 from lamina.autograd import Tensor
 from lamina.ops import _check as check
-from lamina.optim.optimizer import Array, Optimizer
+from lamina.optim.optimizer import Array, Optimizer, check_eps
 
 
 class Adadelta(Optimizer):
@@ -36,8 +36,7 @@ class Adadelta(Optimizer):
 
     def _checked_options(self, options: Mapping[str, Any]) -> dict[str, Any]:
         found = {key: check.number("Adadelta", key, options[key]) for key in ("lr", "eps", "weight_decay")}
-        if found["eps"] == 0:
-            raise ValueError("Adadelta: eps must be above 0, or nothing would ever move")
+        check_eps("Adadelta", found["eps"])
         return {**options, **found, "rho": check.number("Adadelta", "rho", options["rho"], below=1)}
 
     def _check_together(self, name: str, options: dict[str, Any], buffers: dict[str, list[Array]]) -> None:

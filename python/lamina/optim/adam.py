@@ -6,13 +6,13 @@ from typing import Any
 from lamina import ops
 from lamina.autograd import Tensor
 from lamina.ops import _check as check
-from lamina.optim.optimizer import Array, Optimizer
+from lamina.optim.optimizer import Array, Optimizer, check_eps
 
 
 class Adam(Optimizer):
     """Adam (Kingma & Ba 2015, algorithm 1); weight_decay adds weight_decay p to the gradient.
 
-    Raises ValueError for negative or infinite numbers and betas outside [0, 1).
+    Raises ValueError for negative or infinite numbers, betas outside [0, 1) and eps = 0.
     """
 
     options = ("lr", "betas", "eps", "weight_decay")
@@ -39,6 +39,7 @@ class Adam(Optimizer):
         if not isinstance(betas, (tuple, list)) or len(betas) != 2:
             raise ValueError(f"{name}: betas must be a pair, got {betas!r}")
         found = {key: check.number(name, key, options[key]) for key in ("lr", "eps", "weight_decay")}
+        check_eps(name, found["eps"])
         pair = tuple(check.number(name, f"betas[{i}]", beta, below=1) for i, beta in enumerate(betas))
         return {**options, **found, "betas": pair}
 

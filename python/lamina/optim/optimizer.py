@@ -12,6 +12,7 @@ from lamina.optim.flat import FlatParameters, aligned_zeros
 
 Array = npt.NDArray[Any]
 
+_LEAST_EPS = float(np.finfo(np.float32).tiny)
 _FLAT = ("_order", "_groups", "_buffers")  # the attributes that a copy makes anew
 _KEYS = {"optimizer", "options", "steps", "buffers"}  # of a state dict
 
@@ -216,6 +217,18 @@ class Optimizer:
         shown = ", ".join(f"{name}={getattr(self, name)!r}" for name in self.options)
         count = sum(p.size for p in self.parameters)
         return f"{type(self).__name__}({len(self._order)} parameters, {count:,} numbers, {shown})"
+
+
+def check_eps(name: str, eps: float) -> None:
+    """ValueError for 0 and for denormals, which are 0 to the kernels.
+
+    A parameter that has had no gradient but 0, and the padding between parameters, would become 0/0.
+    """
+    if eps < _LEAST_EPS:
+        raise ValueError(
+            f"{name}: eps must be above 0, at least {_LEAST_EPS:.3g}, or gradients of 0 would make steps of "
+            f"0/0; got {eps:g}"
+        )
 
 
 def _converted(who: str, what: str, value: Any, mine: Array) -> Array:

@@ -6,7 +6,7 @@ from typing import Any
 from lamina import ops
 from lamina.autograd import Tensor
 from lamina.ops import _check as check
-from lamina.optim.optimizer import Array, Optimizer
+from lamina.optim.optimizer import Array, Optimizer, check_eps
 
 
 class _Scaled(Optimizer):
@@ -20,7 +20,9 @@ class _Scaled(Optimizer):
 
     def _checked_options(self, options: Mapping[str, Any]) -> dict[str, Any]:
         name = type(self).__name__
-        return {**options, **{key: check.number(name, key, options[key]) for key in ("lr", "eps")}}
+        found = {key: check.number(name, key, options[key]) for key in ("lr", "eps")}
+        check_eps(name, found["eps"])
+        return {**options, **found}
 
     def _check_together(self, name: str, options: dict[str, Any], buffers: dict[str, list[Array]]) -> None:
         for i, square in enumerate(buffers["square"]):
@@ -38,7 +40,7 @@ class _Scaled(Optimizer):
 class RMSprop(_Scaled):
     """v = alpha v + (1 - alpha) g^2; p -= lr g / (sqrt(v) + eps) (Tieleman & Hinton 2012, lecture 6e).
 
-    Raises ValueError for negative or infinite numbers and alpha outside [0, 1).
+    Raises ValueError for negative or infinite numbers, alpha outside [0, 1) and eps = 0.
     """
 
     options = ("lr", "alpha", "eps")
@@ -60,7 +62,7 @@ class RMSprop(_Scaled):
 class Adagrad(_Scaled):
     """v = v + g^2; p -= lr g / (sqrt(v) + eps) (Duchi, Hazan & Singer 2011).
 
-    Raises ValueError for negative or infinite numbers.
+    Raises ValueError for negative or infinite numbers and eps = 0.
     """
 
     options = ("lr", "eps")

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy.typing as npt
 
+from lamina import nn
 from lamina.ops import _check as check
 from lamina.train.callbacks import Callback, Run
 
@@ -91,11 +92,16 @@ class SWA(_Average):
 
     (Izmailov et al. 2018.) start: share of the epochs after which averaging begins (default 0.75). Goes well
     with a constant rate, or `OneCycle`. Stands before `EarlyStopping` and `Checkpoint`.
+
+    update_statistics: whether, where there is batch normalisation, its running statistics become those of the
+    training data under the averaged weights (default True): one more pass forward over these data at the end
+    of each epoch that is averaged. False: they are averaged, too, which is not the same.
     """
 
-    def __init__(self, start: float = 0.75) -> None:
+    def __init__(self, start: float = 0.75, *, update_statistics: bool = True) -> None:
         super().__init__()
         self.start = check.number("SWA", "start", start, below=1)
+        self.update_statistics = check.flag("SWA", "update_statistics", update_statistics)
 
     def on_steps_end(self, run: Run) -> None:
         """Take the epoch in, if it is one of the last."""
@@ -103,3 +109,6 @@ class SWA(_Average):
             self._count += 1
             self._move(run, 1 / self._count)
         super().on_steps_end(run)
+        if self._average and self.update_statistics:
+            nn.update_statistics(run.model, run.inputs())
+            self._average.update({name: array.copy() for name, array in run.model.named_buffers()})

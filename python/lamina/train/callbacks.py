@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TextIO
+from typing import IO, Any, TextIO
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +24,8 @@ class Run:
     """What a callback sees of a training run.
 
     epoch counts from 1 (0 before the first), step counts optimiser steps from 1 over the whole run, loss is
-    that of the last batch. logs holds the measures of the epoch that just ended.
+    that of the last batch. logs holds the measures of the epoch that just ended. inputs gives the training
+    samples once more, batch by batch as they stand.
     """
 
     model: Module
@@ -35,6 +37,7 @@ class Run:
     loss: float = math.nan
     logs: dict[str, float] = field(default_factory=dict)
     stop_reason: str | None = None
+    inputs: Callable[[], Iterable[npt.NDArray[Any]]] = tuple
 
     def stop(self, reason: str) -> None:
         """End the run after this batch, or after this epoch's callbacks; goes to `history.stopped`."""
@@ -80,6 +83,12 @@ class NotSaved(OSError):
     def __init__(self, error: OSError, path: Path, history: History) -> None:
         super().__init__(error.errno, error.strerror, str(path))
         self.history = history
+
+
+def abandon(file: IO[Any]) -> None:
+    """Close a file that could not be written: what it still holds would fail once more."""
+    with contextlib.suppress(OSError):
+        file.close()
 
 
 class EarlyStopping(Callback):
@@ -247,10 +256,15 @@ class CSVLogger(Callback):
         if self._file is None:
             return
         writer = csv.writer(self._file)
-        if self._file.tell() == 0:
-            writer.writerow(["epoch", *run.logs, "seconds"])
-        writer.writerow([run.epoch, *map(repr, run.logs.values()), f"{run.history.seconds[-1]:.3f}"])
-        self._file.flush()
+        try:
+            if self._file.tell() == 0:
+                writer.writerow(["epoch", *run.logs, "seconds"])
+            writer.writerow([run.epoch, *map(repr, run.logs.values()), f"{run.history.seconds[-1]:.3f}"])
+            self._file.flush()
+        except OSError as error:
+            abandon(self._file)
+            self._file = None
+            raise NotSaved(error, self.path, run.history) from error
 
     def on_train_end(self, run: Run) -> None:
         """Close the file."""

@@ -120,7 +120,7 @@ def fit(
     measures = ["loss", *named, *(["lr"] if schedule is not None else [])]
     check_watched(callbacks, measures, validated=held_out is not None, schedule=schedule)
 
-    run = Run(model, optimizer, epochs)
+    run = Run(model, optimizer, epochs, inputs=lambda: (batch.x for batch in feed.in_order()))
     progress = Progress(epochs, feed.samples, int(verbose))
     loop = Loop(run, feed, held_out, loss, named, callbacks, schedule, rate, accumulate, rng, progress)
     with modes_kept(model):

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from lamina.train.callbacks import Callback, Run
+from lamina.train.callbacks import Callback, NotSaved, Run, abandon
 
 
 class TensorBoard(Callback):
@@ -38,7 +38,13 @@ class TensorBoard(Callback):
             tag = f"{plain}/validation" if plain != name else f"{plain}/training"
             number = struct.pack("<Bf", 2 << 3 | 5, value)
             values.append(_text(1, _text(1, tag.encode()) + number))
-        self._write(_varint(2 << 3) + _varint(run.epoch) + _text(5, b"".join(values)))
+        try:
+            self._write(_varint(2 << 3) + _varint(run.epoch) + _text(5, b"".join(values)))
+        except OSError as error:
+            assert self._file is not None
+            abandon(self._file)
+            self._file = None
+            raise NotSaved(error, self.folder, run.history) from error
 
     def on_train_end(self, run: Run) -> None:
         """Close the file."""

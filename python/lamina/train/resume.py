@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from lamina import config, io
+from lamina._whole_files import write_whole
 from lamina.nn import Module
 from lamina.train.callbacks import NotSaved
 from lamina.train.loop import Loop
@@ -47,7 +48,10 @@ class Saved:
             then = state["terms"].get(name)
             if then != now:
                 raise ValueError(f"fit: {self.path} is of a run with {name} {then!r}, now it is {now!r}")
-        run.model.load_state_dict(state["model"])
+        try:
+            run.model.load_state_dict(state["model"])
+        except ValueError as error:
+            raise ValueError(f"fit: {self.path} is of another model: {error}") from error
         if isinstance(loop.loss, Module):
             loop.loss.load_state_dict(state["loss"])
         run.optimizer.load_state_dict(state["optimizer"])
@@ -90,7 +94,7 @@ class Saved:
         }
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            io.write_atomically(self.path, _packed(state))
+            write_whole(self.path, _packed(state))
         except OSError as error:
             raise NotSaved(error, self.path, run.history) from error
 

@@ -26,7 +26,7 @@ def text_heat(
     """Draw a text of T characters with the values of one unit, or of several, at each.
 
     values: (T,) puts each character on the colour of its value, (K,T) draws K rows of colour under every line
-    of the text; each row from blue for -m over white for 0 to red for m, the greatest magnitude in it. names:
+    of the text; each row from blue over white for 0 to red, which is the greatest magnitude in it. names:
     K labels of the rows. columns: characters a line. A newline is shown as an arrow, a space as a dot.
     Returns the matplotlib Figure, also saved to `path` if given. ValueError for an empty text and shapes that
     do not fit. Needs `pip install "lamina[plot]"`. Source: A. Karpathy, J. Johnson, L. Fei-Fei, Visualizing
@@ -45,7 +45,8 @@ def text_heat(
     if names is not None and len(names) != len(rows):
         raise ValueError(f"text_heat: {len(names)} names for {len(rows)} rows of values")
     greatest = np.abs(rows).max(axis=1, keepdims=True)
-    rows = rows / np.where(greatest == 0, 1, greatest)
+    greatest[greatest == 0] = 1
+    rows = rows / greatest
 
     columns = min(columns, len(text))
     lines = -(-len(text) // columns)
@@ -63,8 +64,11 @@ def text_heat(
         _write(axes, column, line * block, character, "white" if dark else "black")
     _name_rows(axes, names, lines, block, below)
     bar = figure.colorbar(shown, ax=axes, location="bottom", fraction=0.05, aspect=60, ticks=[-1, 0, 1])
-    bar.ax.set_xticklabels(["−m", "0", "+m"])
-    bar.set_label(f"m: the greatest magnitude of {'the row' if below else 'all'}")
+    if len(rows) == 1:
+        bar.ax.set_xticklabels([f"{end * greatest.item():.3g}".replace("-", "−") for end in (-1, 0, 1)])
+    else:
+        ends = ", ".join(f"{most:.3g}" for most in greatest[:, 0])
+        bar.set_label(f"parts of each row's greatest magnitude: {ends}")
     return saved(figure, path)
 
 
