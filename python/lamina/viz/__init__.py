@@ -1,6 +1,6 @@
 """Pictures: images and filters, what units look for, codes, losses, texts, gradients, recurrent networks.
 
-They need matplotlib, only when a function is called; `tile` and `maximize` need it never.
+They need matplotlib, only when a function is called; `tile`, `maximize` and `sliding_window` need it never.
 """
 
 from lamina.viz.ascent import maximize
@@ -12,6 +12,7 @@ from lamina.viz.heat import text_heat
 from lamina.viz.lags import gradient_lags
 from lamina.viz.mistakes import confusion_matrix, worst_mistakes
 from lamina.viz.volumes import activations
+from lamina.viz.window_page import sliding_window
 
 __all__ = [
     "activation_histogram",
@@ -25,6 +26,7 @@ __all__ = [
     "loss_curves",
     "maximize",
     "reconstructions",
+    "sliding_window",
     "text_heat",
     "tile",
     "unrolled",
