@@ -125,6 +125,7 @@ class Browser:
         """Let the system prefer "dark" or "light" pages."""
         feature = {"name": "prefers-color-scheme", "value": theme}
         self.call("Emulation.setEmulatedMedia", features=[feature])
+        self.run("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")  # is told
 
     def screenshot(self, path):
         """The whole page as PNG."""
