@@ -124,7 +124,7 @@ function layOut() {
   byId("kernels").querySelector("h2").textContent = w ? (zoom ? "window and filter" : "filters") : "window";
   kernels = [];
   zooms = [];
-  const small = { width: (zoom ? 32 : 40) * KW, height: Math.max(60, Math.min(rows * cell, box.height)) };
+  const small = zoom ? { width: 32 * KW, height: 32 * KH } : { width: 40 * KW, height: Math.max(60, rows * cell) };
   for (const k of channels) {
     if (zoom) zooms.push({ k, ...canvasFor(holders[1], KH, KW, cellSize(KH, KW, small, prints.x.length), `Window on channel ${k}`, `window of x[:,:,${k}]`) });
     for (const o of w ? filters : []) {

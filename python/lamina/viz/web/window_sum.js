@@ -4,7 +4,7 @@
 const byId = (id) => document.getElementById(id);
 const data = JSON.parse(byId("data").textContent);
 const at = { o: 0, i: 0, j: 0, page: 0 };
-const MOST_CHANNELS = 4, MOST_FILTERS = 3; // that are drawn at a time
+const MOST_CHANNELS = 3, MOST_FILTERS = 3; // that are drawn at a time
 const MINUS = "\u2212", TIMES = "\u00d7", DOT = "\u00b7";
 
 // Arrays -------------------------------------------------------------------------------------------------------
