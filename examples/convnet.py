@@ -5,8 +5,8 @@
 The lecture's figure: three times convolution, relu, convolution, relu, pooling, with ten maps everywhere,
 and one dense layer: seven layers with weights, 6,440 numbers to learn for colour images of 32x32 pixels. It
 learns CIFAR-10, or digits with --quick and where CIFAR-10 is neither found nor fetched. Writes convnet.png,
-the way of one image through the network, and convnet_confusion.png to ./figures. Figure and network: A.
-Karpathy et al., CS231n.
+the way through it of the car (or the one) that it is surest of, and convnet_confusion.png to ./figures.
+Figure and network: A. Karpathy et al., CS231n.
 """
 
 import sys
@@ -63,7 +63,8 @@ def main() -> None:
     right = np.mean(best == data.y_test)
     print(f"{model.count_parameters():,} parameters: {right:.1%} of the test images right")
 
-    one = np.argmax((best == data.y_test) & (data.y_test == 1))  # a car, as in the lecture; or a one
+    cars = np.flatnonzero((best == data.y_test) & (data.y_test == 1))  # as in the lecture; or ones
+    one = cars[scores[cars, 1].argmax()]
     labels = [str(name) for name in data.classes]
     viz.activations(model, data.x_test[one], labels, path=options.figures / "convnet.png")
     order = np.argsort(-scores[one])
