@@ -3,7 +3,7 @@
     python docs/gallery.py [--quick] [NAME ...]
 
 Runs the examples (all, or those named), takes a picture of each into docs/images/gallery and writes the page.
---quick runs them for seconds; --text runs none and writes the page alone. Needs matplotlib, and Chromium for
+--quick runs all for seconds; --text runs none and writes the page alone. Needs matplotlib, and Chromium for
 the picture of a page.
 """
 
@@ -21,12 +21,17 @@ WIDTH = 640  # pixels of a picture, at most
 BYTES = 60_000  # of its file, at most
 
 
+INTRODUCTION = """Every picture is made by an example of less than 100 lines, in the order of the lecture;
+`python docs/gallery.py` makes this page of them."""
+
+
 class Example(NamedTuple):
     """An example, the one of its files that is shown, and what there is to see."""
 
     name: str
     picture: str
     text: str
+    quick: bool = False  # whether a run of seconds shows it
 
 
 SECTIONS: dict[str, list[Example]] = {
@@ -36,12 +41,14 @@ SECTIONS: dict[str, list[Example]] = {
             "autoencoder_reconstructions.png",
             "An autoencoder learns to give back what it is given, here through 100 numbers instead of "
             "784. Above the digits, below what came back.",
+            quick=True,
         ),
         Example(
             "denoising",
             "denoising.png",
             "Shown spoilt digits and asked for the whole ones, an autoencoder has to learn what "
             "digits look like. It fills in the pixels that were taken away and takes off the noise.",
+            quick=True,
         ),
         Example(
             "sparse_autoencoder",
@@ -56,6 +63,7 @@ SECTIONS: dict[str, list[Example]] = {
             "Dense, sparse, k-sparse, contractive, convolutional and stacked autoencoders read the "
             "same digits. What each gives back, how active its units are, and a map of digits in two "
             "numbers.",
+            quick=True,
         ),
     ],
     "k-sparse autoencoders": [
@@ -73,6 +81,7 @@ SECTIONS: dict[str, list[Example]] = {
             "A feature may be connected to all pixels, to a window, or to a window with weights that "
             "all places share: 904,320, 29,952 or 208 parameters for as many features. The shared "
             "ones lose least when the digits are moved.",
+            quick=True,
         ),
         Example(
             "conv_by_hand",
@@ -88,6 +97,7 @@ SECTIONS: dict[str, list[Example]] = {
             "pooling_shift.png",
             "What four edge filters find in a digit is pooled, by maximum or mean. When the digit "
             "moves, pooled features change less, those of larger windows least.",
+            quick=True,
         ),
     ],
     "Convolutional neural networks": [
@@ -118,30 +128,35 @@ SECTIONS: dict[str, list[Example]] = {
             "one_to_one",
             "one_to_one.png",
             "One step of a recurrent network is a dense network: it has no past to look at.",
+            quick=True,
         ),
         Example(
             "one_to_many",
             "one_to_many.png",
             "The number of a tune goes in, its notes come out, each fed back as the next input. Where "
             "a note is followed by different ones, the state knows which.",
+            quick=True,
         ),
         Example(
             "many_to_one",
             "many_to_one.png",
             "A review goes in word by word, and the last state says whether it praises. Counting "
             "words does not do: the order matters.",
+            quick=True,
         ),
         Example(
             "many_to_many",
             "many_to_many.png",
             "Every symbol gets a label. How many brackets are open, the past decides; which symbol "
             "comes next, only a network that reads both ways can know.",
+            quick=True,
         ),
         Example(
             "encoder_decoder",
             "encoder_decoder.png",
             "Sequences of unequal lengths: one network reads, another writes. It is taught with the "
             "right symbols before it and used with its own.",
+            quick=True,
         ),
     ],
     "Long short-term memory": [
@@ -151,24 +166,28 @@ SECTIONS: dict[str, list[Example]] = {
             "How much the loss at the end feels an input some steps before. In a plain recurrent "
             "network the gradient falls or grows like a power of the lag; the cell of an LSTM carries "
             "it as far as its forget gate is open.",
+            quick=True,
         ),
         Example(
             "lstm_cell_step",
             "lstm_memory.png",
             "The first of twenty numbers has to be named after the last. The cell's states keep it "
             "while noise goes by.",
+            quick=True,
         ),
         Example(
             "char_rnn",
             "char_rnn_loss.png",
-            "A network of characters reads a text and learns to predict what comes next; what it "
+            "A network of characters reads a text and learns to predict what comes next. What it "
             "writes grows more like the text as the loss falls.",
+            quick=True,
         ),
         Example(
             "interpretable_units",
             "unit_quotes.png",
             "One cell of a network of characters has found out about quotes: the colours are its "
             "state while it reads.",
+            quick=True,
         ),
     ],
 }
@@ -176,30 +195,28 @@ SECTIONS: dict[str, list[Example]] = {
 
 def page() -> str:
     """The text of gallery.md."""
-    lines = ["# The lecture in pictures", ""]
-    lines += [
-        "Every picture is made by an example of less than 100 lines, in `examples/`; `--quick` runs it for"
-    ]
-    lines += ["seconds. This page is made by `python docs/gallery.py`.", ""]
+    lines = ["# The lecture in pictures", "", INTRODUCTION, ""]
     for title, examples in SECTIONS.items():
         lines += [f"## {title}", ""]
         for example in examples:
-            lines += [f"### [{example.name}.py](../examples/{example.name}.py)", "", example.text, ""]
+            text = example.text + " (A quick run.)" * example.quick
+            lines += [f"### [{example.name}.py](../examples/{example.name}.py)", "", text, ""]
             lines += [f"![{example.name}](images/gallery/{example.name}.png)", ""]
     return "\n".join(lines)
 
 
 def shrink(source: Path, target: Path) -> None:
-    """The picture at most WIDTH wide and, by fewer colours where it must be, at most BYTES long."""
+    """The picture at most WIDTH wide and BYTES long: first by fewer colours, then by fewer pixels."""
     from PIL import Image
 
     with Image.open(source) as found:
         image = found.convert("RGB")
-    image.thumbnail((WIDTH, 2 * WIDTH), Image.Resampling.LANCZOS)
-    for colors in (256, 64, 32, 16, 8):
-        image.quantize(colors).save(target, optimize=True)
-        if target.stat().st_size <= BYTES:
-            return
+    for width in (WIDTH, WIDTH * 3 // 4, WIDTH // 2):
+        image.thumbnail((width, 2 * width), Image.Resampling.LANCZOS)
+        for colors in (256, 64, 16):
+            image.quantize(colors, dither=Image.Dither.NONE).save(target, optimize=True)
+            if target.stat().st_size <= BYTES:
+                return
     raise ValueError(f"{target} has {target.stat().st_size:,} bytes, expected at most {BYTES:,}")
 
 
@@ -234,7 +251,7 @@ def main() -> None:
     for example in (example for examples in SECTIONS.values() for example in examples):
         if not options.text and (not options.names or example.name in options.names):
             print(f"\n{example.name}", flush=True)
-            make(example, quick=options.quick)
+            make(example, quick=options.quick or example.quick)
     (DOCS / "gallery.md").write_text(page(), encoding="utf-8")
 
 
