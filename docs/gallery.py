@@ -17,7 +17,7 @@ from typing import NamedTuple
 DOCS = Path(__file__).parent
 EXAMPLES = DOCS.parent / "examples"
 PICTURES = DOCS / "images" / "gallery"
-WIDTH = 640  # pixels of a picture, at most
+WIDTH = 960  # pixels of a picture, at most
 BYTES = 60_000  # of its file, at most
 
 
@@ -211,7 +211,7 @@ def shrink(source: Path, target: Path) -> None:
 
     with Image.open(source) as found:
         image = found.convert("RGB")
-    for width in (WIDTH, WIDTH * 3 // 4, WIDTH // 2):
+    for width in (WIDTH, WIDTH * 2 // 3, WIDTH // 2):
         image.thumbnail((width, 2 * width), Image.Resampling.LANCZOS)
         for colors in (256, 64, 16):
             image.quantize(colors, dither=Image.Dither.NONE).save(target, optimize=True)

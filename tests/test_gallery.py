@@ -52,4 +52,4 @@ def test_pictures_become_small(gallery, tmp_path):
     image.linear_gradient("L").resize((2000, 1000)).save(tmp_path / "large.png")
     gallery.shrink(tmp_path / "large.png", tmp_path / "small.png")
     with image.open(tmp_path / "small.png") as small:
-        assert small.size == (640, 320)
+        assert small.size == (960, 480)
