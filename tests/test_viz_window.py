@@ -126,6 +126,8 @@ def test_the_pooling_figure_marks_the_greatest(show):
     assert text(browser, "result") == "y[1, 0, 0] = max(3, 2, 1, 2) = 3"
     assert browser.run("[...document.querySelectorAll('.winner')].map((e) => e.textContent)") == ["3"]
     assert browser.run("computed(0, 1, 0).winner") == {"x": 3, "w": None, "r": 2, "c": 0}
+    browser = show(viz.sliding_window(nn.MaxPool2d(2), rows("12 22")))  # the first of equals
+    assert browser.run("computed(0, 0, 0).winner") == {"x": 2, "w": None, "r": 0, "c": 1}
     browser = show(viz.sliding_window(nn.AvgPool2d(2), x))
     assert text(browser, "result") == "y[0, 0, 0] = 13 / 4 = 3.25"
     browser = show(viz.sliding_window(nn.L2Pool2d(2), rows("34 00")))
@@ -138,7 +140,7 @@ def test_the_pooling_figure_marks_the_greatest(show):
 LAYERS = {
     "sides": nn.Conv2d(3, 4, (2, 3), stride=(2, 1), padding=((0, 2), (3, 1)), rng=0),
     "same": nn.Conv2d(3, 2, 4, stride=3, padding="same", rng=0),
-    "dilation": nn.Conv2d(3, 2, 3, dilation=(1, 2), padding=1, bias=False, rng=0),
+    "dilation": nn.Conv2d(3, 2, 3, dilation=(2, 3), padding=1, bias=False, rng=0),
     "groups": nn.Conv2d(6, 4, 3, groups=2, rng=0),
     "depthwise": nn.Conv2d(6, 12, 3, groups=6, padding=1, rng=0),
     "many channels": nn.Conv2d(11, 5, 3, rng=0),
