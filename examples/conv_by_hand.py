@@ -4,7 +4,8 @@
 
 1. A 5x5 image and a 3x3 filter: the window stops at nine places, each gives one number.
 2. A 5x5x3 volume, padded by 1, two 3x3x3 filters, stride 2: a 3x3x2 volume, 18 numbers.
-Writes conv_5x5.png and conv_5x5x3.png to ./figures.
+Writes conv_5x5.png and conv_5x5x3.png to ./figures, and conv_5x5x3.html, a page on which the window moves (by
+arrow keys, mouse or finger) and every number is written out as the sum that it is.
 """
 
 import numpy as np
@@ -12,32 +13,26 @@ from _common import arguments
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from lamina import ops
+from lamina import nn, ops, viz
 
 IMAGE = "11100 01110 00111 00110 01100"
 FILTER = "101 010 101"
 VOLUME = (
-    [[0, 0, 1, 0, 2], [1, 0, 2, 0, 1], [1, 0, 2, 2, 0], [2, 0, 0, 2, 0], [2, 1, 2, 2, 0]],
-    [[2, 1, 2, 1, 1], [2, 1, 2, 0, 1], [0, 2, 1, 0, 1], [1, 2, 2, 2, 2], [0, 1, 2, 0, 1]],
-    [[2, 1, 1, 2, 0], [1, 0, 0, 1, 0], [0, 1, 0, 0, 0], [1, 0, 2, 1, 0], [2, 2, 1, 1, 1]],
+    "00102 10201 10220 20020 21220",
+    "21211 21201 02101 12222 01201",
+    "21120 10010 01000 10210 22111",
 )
 FILTERS = (
-    (
-        [[-1, 0, 1], [0, 0, 1], [1, -1, 1]],
-        [[-1, 0, 1], [1, -1, 1], [0, 1, 0]],
-        [[-1, 1, 1], [1, 1, 0], [0, -1, 0]],
-    ),
-    (
-        [[0, 1, -1], [0, -1, 0], [0, -1, 1]],
-        [[-1, 0, 0], [1, -1, 0], [1, -1, 0]],
-        [[-1, 1, -1], [0, -1, -1], [1, 0, 0]],
-    ),
+    ("-0+ 00+ +-+", "-0+ +-+ 0+0", "-++ ++0 0-0"),
+    ("0+- 0-0 0-+", "-00 +-0 +-0", "-+- 0-- +00"),
 )
 BIASES = (1, 0)
 
 
 def digits(text):
-    return np.array([[int(c) for c in row] for row in text.split()], np.float32)
+    """Rows of one character a number; + and - stand for 1 and -1."""
+    values = {"+": 1, "-": -1}
+    return np.array([[values.get(c) or int(c) for c in row] for row in text.split()], np.float32)
 
 
 def draw(axes, matrix, title, window=None):
@@ -74,11 +69,13 @@ def animation(path):
     figure.savefig(path, dpi=110)
 
 
-def demonstration(path):
+def demonstration(folder):
     """x (5, 5, 3) with a border of zeros, w (2, 3, 3, 3), stride 2 -> y (3, 3, 2)."""
-    x = np.array(VOLUME, np.float32).transpose(1, 2, 0)
-    w = np.array(FILTERS, np.float32).transpose(0, 2, 3, 1)
-    y, _ = ops.conv2d(x[None], w, np.array(BIASES, np.float32), stride=2, padding=1, fit="exact")
+    x = np.stack([digits(text) for text in VOLUME], axis=-1)
+    layer = nn.Conv2d(3, 2, 3, stride=2, padding=1, fit="exact")
+    layer.weight.data[:] = [np.stack([digits(text) for text in texts], axis=-1) for texts in FILTERS]
+    layer.bias.data[:] = BIASES
+    w, y = layer.weight.data, layer.predict(x[None])
     figure = Figure(figsize=(11, 8.5), layout="constrained")
     padded = np.pad(x, ((1, 1), (1, 1), (0, 0)))
     for c in range(3):
@@ -88,10 +85,14 @@ def demonstration(path):
     for o in range(2):
         print(f"output map {o} (bias {BIASES[o]})\n{y[0, :, :, o]}\n")
         draw(figure.add_subplot(3, 4, 4 * o + 4), y[0, :, :, o], f"y, map {o} (bias {BIASES[o]})", (0, 0, 1))
-    figure.savefig(path, dpi=110)
+    figure.savefig(folder / "conv_5x5x3.png", dpi=110)
+    viz.sliding_window(layer, x, path=folder / "conv_5x5x3.html")
+    first = [float((padded[:3, :3, c] * w[0, :, :, c]).sum()) for c in range(3)]
+    print(f"the first: {first} of the channels and {BIASES[0]} of the bias are {y[0, 0, 0, 0]}")
+    print(f"open {folder}/conv_5x5x3.html to see all sums")
 
 
 if __name__ == "__main__":
     options = arguments("Convolution by hand.")
     animation(options.figures / "conv_5x5.png")
-    demonstration(options.figures / "conv_5x5x3.png")
+    demonstration(options.figures)

@@ -12,7 +12,8 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 PICTURES = {
     "autoencoder_family": ["family_activations.png", "family_map.png", "family_reconstructions.png"],
     "char_rnn": ["char_rnn_loss.png"],
-    "conv_by_hand": ["conv_5x5.png", "conv_5x5x3.png"],
+    "conv_by_hand": ["conv_5x5.png", "conv_5x5x3.html", "conv_5x5x3.png"],
+    "convnet": ["convnet.png", "convnet_confusion.png"],
     "denoising": ["denoising.png"],
     "encoder_decoder": ["encoder_decoder.png"],
     "first_autoencoder": ["autoencoder_filters.png", "autoencoder_reconstructions.png"],
@@ -24,7 +25,9 @@ PICTURES = {
     "many_to_one": ["many_to_one.png"],
     "one_to_many": ["one_to_many.png"],
     "one_to_one": ["one_to_one.png"],
+    "pooling": ["pooling.html", "pooling.png", "pooling_shift.png"],
     "rnn_diagrams": ["lstm_unrolled.png", "rnn_types.png", "rnn_unrolled.png"],
+    "shared_weights": ["shared_weights.png"],
     "sparse_autoencoder": [
         "dense_units.png",
         "sparse_activations.png",
@@ -38,6 +41,7 @@ PICTURES = {
 LEARNED = {
     # of the variance, lost: dense, sparse, k-sparse, contractive, convolutional; with a code of two numbers
     "autoencoder_family": [(0, 25), (0, 50), (0, 25), (0, 30), (0, 25), (0, 65)],
+    "convnet": [(80, 100)],
     "denoising": [(0, 30), (0, 10)],
     "encoder_decoder": [(95, 100)],
     "interpretable_units": [(50, 100), (0, 40), (50, 100), (0, 40)],  # quotes, before training; brackets, too
@@ -47,6 +51,20 @@ LEARNED = {
     "many_to_one": [(97, 100), (50, 75)],  # and by counting words
     "one_to_many": [(100, 100), (0, 50)],  # and by the note before
     "one_to_one": [(98, 100)],
+    # changes of features, moved by one pixel and by four: not pooled; max 2x2, 4x4; mean 2x2, 4x4
+    "pooling": [
+        (60, 90),
+        (100, 150),
+        (40, 70),
+        (90, 140),
+        (25, 50),
+        (60, 110),
+        (40, 70),
+        (90, 140),
+        (25, 50),
+        (70, 120),
+    ],
+    "shared_weights": [(85, 100), (50, 90)] * 3,  # full, local, shared: as they are, moved
     "sparse_autoencoder": [(80, 100), (0, 20)],  # units that look for an edge; without sparsity
 }
 

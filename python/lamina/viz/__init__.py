@@ -1,6 +1,6 @@
 """Pictures: images and filters, networks and what units in them see, codes, losses, texts, gradients.
 
-They need matplotlib, only when a function is called; `tile` and `maximize` need it never.
+They need matplotlib, only when a function is called; `tile`, `maximize` and `sliding_window` need it never.
 """
 
 from lamina.viz.ascent import maximize
@@ -14,6 +14,7 @@ from lamina.viz.lags import gradient_lags
 from lamina.viz.mistakes import confusion_matrix, worst_mistakes
 from lamina.viz.network import network
 from lamina.viz.volumes import activations
+from lamina.viz.window_page import sliding_window
 
 __all__ = [
     "activation_histogram",
@@ -33,6 +34,7 @@ __all__ = [
     "receptive_field",
     "reconstructions",
     "saliency",
+    "sliding_window",
     "text_heat",
     "tile",
     "unrolled",
