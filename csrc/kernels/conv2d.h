@@ -14,11 +14,15 @@ LAMINA_INLINE Algorithm choose_algorithm(const Conv2dShape& s, Algorithm asked) 
   if (asked != Algorithm::automatic) return asked;
   return s.OW < 4 && s.N * s.OH * s.OW >= 16 ? Algorithm::im2col : Algorithm::direct;
 }
-LAMINA_INLINE bool is_depthwise(const Conv2dShape& s) { return s.groups == s.C && s.groups == s.O && s.groups > 1; }
+// So few channels a group that a vector of several groups' channels is the better tile.
+template <class T>
+LAMINA_INLINE bool takes_lanes(const Conv2dShape& s, Algorithm asked) {
+  return asked != Algorithm::im2col && s.groups > 1 && greatest(s.C, s.O) <= kHalfLanes<T> * s.groups;
+}
 
 template <class T>
 void conv2d(const Conv2dShape& s, Algorithm algorithm, const T* x, const T* w, const T* b, T* y) {
-  if (is_depthwise(s) && algorithm != Algorithm::im2col) return conv2d_depthwise(s, x, w, b, y);
+  if (takes_lanes<T>(s, algorithm)) return conv2d_lanes(s, x, w, b, y);
   if (choose_algorithm(s, algorithm) == Algorithm::im2col) return conv2d_im2col(s, x, w, b, y);
   conv2d_direct(s, x, w, b, y);
 }
@@ -35,7 +39,7 @@ LAMINA_INLINE bool wastes_lanes(const Conv2dShape& s) {
 
 template <class T>
 void conv2d_backward_input(const Conv2dShape& s, Algorithm algorithm, const T* dy, const T* w, T* dx) {
-  if (is_depthwise(s) && algorithm != Algorithm::im2col) return conv2d_depthwise_backward_input(s, dy, w, dx);
+  if (takes_lanes<T>(s, algorithm)) return conv2d_lanes_backward_input(s, dy, w, dx);
   if (algorithm == Algorithm::automatic && wastes_lanes<T>(s)) algorithm = Algorithm::im2col;
   if (choose_algorithm(s, algorithm) == Algorithm::im2col) return conv2d_im2col_backward_input(s, dy, w, dx);
   conv2d_direct_backward_input(s, dy, w, dx);
@@ -43,7 +47,7 @@ void conv2d_backward_input(const Conv2dShape& s, Algorithm algorithm, const T* d
 
 template <class T>
 void conv2d_backward_weight(const Conv2dShape& s, Algorithm algorithm, const T* dy, const T* x, T* dw, T* db) {
-  if (is_depthwise(s) && algorithm != Algorithm::im2col) return conv2d_depthwise_backward_weight(s, dy, x, dw, db);
+  if (takes_lanes<T>(s, algorithm)) return conv2d_lanes_backward_weight(s, dy, x, dw, db);
   if (choose_algorithm(s, algorithm) == Algorithm::direct) return conv2d_direct_backward_weight(s, dy, x, dw, db);
   conv2d_im2col_backward_weight(s, dy, x, dw);
   sum_rows(s.N * s.OH * s.OW, s.O, dy, db);

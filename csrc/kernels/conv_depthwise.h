@@ -1,121 +1,335 @@
-// Depthwise convolution (groups = C = O): one filter a channel, vectors across the channels, no packing but the
-// filters' (r,s) order: w[r,s][c]. It is bound by memory, not by arithmetic.
+// Convolution of groups of few channels, depthwise the least of them: a vector holds the output channels of several
+// groups, and each lane sees the inputs of its own group alone.
 //
-//   y[n,oh,ow,c] = b[c] + sum over r,s:  x[n, oh*stride + r*dilation - padding, ow*..., c]  w[r,s][c]
+//   y[n,oh,ow,o] = b[o] + sum over r,s,u:  x[n, oh*stride + r*dilation - padding, ow*..., group(o) * U + u]  w[o,r,s,u]
 //
-// Tasks: output rows (forward), input rows (backward to the input: each pixel gathers the outputs it fed), chunks of
-// images with partial sums added in order (backward to the filters).
+// Input u of every lane's group, as a vector, is the image itself where U is 1 and vectors are full; else the rows that a
+// task needs are spread first: [row][pixel][u][lane]. Filters are packed [vector][r][s][u][lane]. Borders leave taps
+// out: neighbouring columns that lose the same taps are taken together. Backward to the input is the same loop over dy,
+// as in conv_direct.h.
+//
+// Tasks: blocks of output rows; backward to the filters chunks of such blocks, with partial sums added in order. Of
+// spread rows a task computes one vector, else all.
 #pragma once
-#include "common/parallel.h"
-#include "simd/vec.h"
+#include <utility>
+
+#include "kernels/conv_direct.h"
 
 namespace lamina {
 namespace {
 
+// How channels are dealt to vectors: `together` groups each; the last vector overlaps the one before rather than being
+// partial, and computes the same there.
+struct Lanes {
+  Index inputs, outputs, groups, together, vectors;
+  bool in_place;
+  template <class T>
+  static Lanes of(const TapGrid& g) {
+    Lanes l{g.C, g.columns, g.groups, least(g.groups, kLanes<T> / greatest(g.C, g.columns)), 0, false};
+    l.vectors = ceil_div(g.groups, l.together);
+    l.in_place = g.C == 1 && g.columns == 1 && l.together == kLanes<T>;
+    return l;
+  }
+  LAMINA_INLINE int used() const { return static_cast<int>(together * outputs); }
+  LAMINA_INLINE Index first_group(Index v) const { return least(v * together, groups - together); }
+};
+
+// Neighbouring output columns whose taps in the image are the same ones, [begin, end) of each kernel row.
+struct Columns {
+  Index first, count, begin, end;
+};
+// As many as the range of taps can change: at either end once for each tap.
+LAMINA_INLINE Index most_columns(const TapGrid& g) { return 2 * g.col_taps + 1; }
+LAMINA_INLINE Index cut_columns(const TapGrid& g, Columns* parts) {
+  Index n = 0;
+  for (Index p = 0; p < g.cols; ++p) {
+    const Inside taps(g.col_taps, g.col_step, p * g.step_w + g.col_first, g.W);
+    if (n > 0 && parts[n - 1].begin == taps.begin && parts[n - 1].end == taps.end)
+      ++parts[n - 1].count;
+    else
+      parts[n++] = {p, 1, taps.begin, taps.end};
+  }
+  return n;
+}
+
+// What a task reads: row `first` of the image is at `data`.
 template <class T>
-void turn_filters(const Conv2dShape& s, const T* w, T* turned) {
-  const Index taps = s.KH * s.KW;
-  for (Index c = 0; c < s.C; ++c)
-    for (Index t = 0; t < taps; ++t) turned[t * s.C + c] = w[c * taps + t];
+struct LaneRows {
+  const T* data;
+  Index first, row, pixel;
+  LAMINA_INLINE const T* at(Index ih, Index iw) const { return data + (ih - first) * row + iw * pixel; }
+};
+
+// A block of output rows: those of image n from `first` on, and the rows of its input that exist.
+struct RowBlock {
+  Index n, first, rows, in_first, in_rows;
+};
+struct LaneBlocks {
+  Index rows, count;  // in a block, in an image
+  template <class T>
+  static LaneBlocks of(const TapGrid& g, const Lanes& l, Index N) {
+    constexpr Index kTasks = 64, kLeast = 4;
+    Index rows = greatest(kLeast, ceil_div(g.rows, ceil_div(kTasks, N)));
+    if (!l.in_place) {
+      const Index fit = kBlockBytes / (g.W * g.C * kLanes<T> * static_cast<Index>(sizeof(T)));
+      rows = least(rows, greatest(1, (fit - g.span_h(1)) / g.step_h + 1));
+    }
+    rows = ceil_div(g.rows, ceil_div(g.rows, rows));
+    return {rows, ceil_div(g.rows, rows)};
+  }
+  LAMINA_INLINE RowBlock block(const TapGrid& g, Index i) const {
+    const Index first = i % count * rows, n = least(rows, g.rows - first), top = first * g.step_h + g.row_first;
+    const Index begin = least(greatest(0, top), g.H), end = least(g.H, top + g.span_h(n));
+    return {i / count, first, n, begin, greatest(0, end - begin)};
+  }
+  template <class T>
+  LAMINA_INLINE Index scratch_size(const TapGrid& g, const Lanes& l) const {
+    return l.in_place ? 0 : least(g.H, g.span_h(rows)) * g.W * g.C * kLanes<T>;
+  }
+};
+
+// dst[pixel][u][lane] = x[pixel][input u of the lane's group].
+template <class T>
+void spread(const Lanes& l, Index pixels, const T* x, Index pixel, T* dst) {
+  constexpr int W = kLanes<T>;
+  IntVec<T> source[kHalfLanes<T>];
+  for (Index u = 0; u < l.inputs; ++u)
+    for (int i = 0; i < W; ++i) source[u][i] = static_cast<int>(least(i / l.outputs, l.together - 1) * l.inputs + u);
+  const int n = static_cast<int>(l.together * l.inputs);
+  for (Index p = 0; p < pixels; ++p, x += pixel) {
+    const Vec<T> v = load_some(x, n);
+    for (Index u = 0; u < l.inputs; ++u, dst += W) store(dst, __builtin_shuffle(v, source[u]));
+  }
+}
+
+// The input of a block for vector v (and for all after it, where it stands).
+template <class T>
+LaneRows<T> open_rows(const TapGrid& g, const Lanes& l, const RowBlock& b, const T* x, Index v, T* scratch) {
+  const T* from = x + ((b.n * g.H + b.in_first) * g.W) * g.pixel + l.first_group(v) * g.C;
+  if (l.in_place) return {from, b.in_first, g.W * g.pixel, g.pixel};
+  spread(l, b.in_rows * g.W, from, g.pixel, scratch);
+  return {scratch, b.in_first, g.W * g.C * kLanes<T>, g.C * kLanes<T>};
 }
 
 template <class T>
-void conv2d_depthwise(const Conv2dShape& s, const T* x, const T* w, const T* b, T* y) {
-  Buffer turned(sizeof(T) * static_cast<std::size_t>(s.KH * s.KW * s.C));
-  turn_filters(s, w, turned.as<T>());
-  const double cost = 2.0 * kByte * static_cast<double>(s.OW * s.C * s.KH * s.KW);
-  parallel_for(s.N * s.OH, cost, [&](Index task) {
-    const Index n = task / s.OH, oh = task % s.OH;
-    for (Index ow = 0; ow < s.OW; ++ow) {
-      T* out = y + (task * s.OW + ow) * s.C;
-      for_vectors<T>(0, s.C, [&](Index c, int lanes) LAMINA_STEP {
-        Vec<T> sum = b ? load_some(b + c, lanes) : splat(T(0));
-        for (Index r = 0; r < s.KH; ++r) {
-          const Index ih = oh * s.stride_h + r * s.dilation_h - s.top;
-          if (ih < 0 || ih >= s.H) continue;
-          for (Index q = 0; q < s.KW; ++q) {
-            const Index iw = ow * s.stride_w + q * s.dilation_w - s.left;
-            if (iw < 0 || iw >= s.W) continue;
-            sum += load_some(x + ((n * s.H + ih) * s.W + iw) * s.C + c, lanes) *
-                   load_some(turned.as<T>() + (r * s.KW + q) * s.C + c, lanes);
-          }
+void pack_lanes(const TapGrid& g, const Lanes& l, const TapFilters<T>& w, T* dst) {
+  for (Index v = 0; v < l.vectors; ++v) {
+    for (Index r = 0; r < g.row_taps; ++r) {
+      for (Index s = 0; s < g.col_taps; ++s) {
+        for (Index u = 0; u < l.inputs; ++u, dst += kLanes<T>) {
+          const T* tap = w.data + l.first_group(v) * w.group + r * w.row + s * w.col + u * w.in;
+          for (int i = 0; i < kLanes<T>; ++i)
+            dst[i] = i < l.used() ? tap[i / l.outputs * w.group + i % l.outputs * w.out] : T(0);
         }
-        store_some(out + c, sum, lanes);
-      });
-    }
-  });
-}
-
-template <class T>
-void conv2d_depthwise_backward_input(const Conv2dShape& s, const T* dy, const T* w, T* dx) {
-  Buffer turned(sizeof(T) * static_cast<std::size_t>(s.KH * s.KW * s.C));
-  turn_filters(s, w, turned.as<T>());
-  const double cost = 2.0 * kByte * static_cast<double>(s.W * s.C * s.KH * s.KW);
-  parallel_for(s.N * s.H, cost, [&](Index task) {
-    const Index n = task / s.H, ih = task % s.H;
-    for (Index iw = 0; iw < s.W; ++iw) {
-      T* out = dx + (task * s.W + iw) * s.C;
-      for_vectors<T>(0, s.C, [&](Index c, int lanes) LAMINA_STEP {
-        Vec<T> sum = splat(T(0));
-        for (Index r = 0; r < s.KH; ++r) {
-          const Index top = ih + s.top - r * s.dilation_h, oh = top / s.stride_h;
-          if (top < 0 || top % s.stride_h != 0 || oh >= s.OH) continue;
-          for (Index q = 0; q < s.KW; ++q) {
-            const Index left = iw + s.left - q * s.dilation_w, ow = left / s.stride_w;
-            if (left < 0 || left % s.stride_w != 0 || ow >= s.OW) continue;
-            sum += load_some(dy + ((n * s.OH + oh) * s.OW + ow) * s.C + c, lanes) *
-                   load_some(turned.as<T>() + (r * s.KW + q) * s.C + c, lanes);
-          }
-        }
-        store_some(out + c, sum, lanes);
-      });
-    }
-  });
-}
-
-template <class T>
-void conv2d_depthwise_backward_weight(const Conv2dShape& s, const T* dy, const T* x, T* dw, T* db) {
-  const Index taps = s.KH * s.KW, rows = taps + 1;  // the last row is the bias
-  const Index units = s.N * s.OH, chunks = greatest(1, least(units, 16));
-  Buffer partial_buffer(sizeof(T) * static_cast<std::size_t>(chunks * rows * s.C));
-  T* const partial = partial_buffer.as<T>();
-  const double cost =
-      2.0 * kByte * static_cast<double>(units * s.OW) * static_cast<double>(s.C * rows) / static_cast<double>(chunks);
-  parallel_for(chunks, cost, [&](Index chunk) {
-    T* const sums = partial + chunk * rows * s.C;
-    fill_zero(sums, rows * s.C);
-    for (Index unit = chunk * units / chunks; unit < (chunk + 1) * units / chunks; ++unit) {
-      const Index n = unit / s.OH, oh = unit % s.OH;
-      const T* grad = dy + unit * s.OW * s.C;
-      for_vectors<T>(0, s.C, [&](Index c, int lanes) LAMINA_STEP {
-        Vec<T> sum = load_some(sums + taps * s.C + c, lanes);
-        for (Index ow = 0; ow < s.OW; ++ow) sum += load_some(grad + ow * s.C + c, lanes);
-        store_some(sums + taps * s.C + c, sum, lanes);
-        for (Index r = 0; r < s.KH; ++r) {
-          const Index ih = oh * s.stride_h + r * s.dilation_h - s.top;
-          if (ih < 0 || ih >= s.H) continue;
-          for (Index q = 0; q < s.KW; ++q) {
-            T* const tap = sums + (r * s.KW + q) * s.C + c;
-            Vec<T> acc = load_some(tap, lanes);
-            for (Index ow = 0; ow < s.OW; ++ow) {
-              const Index iw = ow * s.stride_w + q * s.dilation_w - s.left;
-              if (iw < 0 || iw >= s.W) continue;
-              acc +=
-                  load_some(grad + ow * s.C + c, lanes) * load_some(x + ((n * s.H + ih) * s.W + iw) * s.C + c, lanes);
-            }
-            store_some(tap, acc, lanes);
-          }
-        }
-      });
-    }
-  });
-  for (Index t = 0; t < rows; ++t) {
-    for (Index c = 0; c < s.C; ++c) {
-      T sum = 0;
-      for (Index chunk = 0; chunk < chunks; ++chunk) sum += partial[(chunk * rows + t) * s.C + c];
-      (t < taps ? dw[c * taps + t] : db[c]) = sum;
+      }
     }
   }
+}
+
+// The taps of a tile and the steps between them.
+struct LaneTaps {
+  Index rows, columns, inputs;
+  Index row, column, pixel;  // elements of the input from tap to tap, from output to output
+  Index filter_row, out;     // of the filters from kernel row to kernel row; of y from output to output
+};
+
+// P outputs of one row.
+template <class T, int P>
+LAMINA_INLINE void lane_tile(const LaneTaps& t, const T* x, const T* w, Vec<T> start, int lanes, T* y) {
+  Vec<T> acc[P];
+  LAMINA_UNROLL for (int i = 0; i < P; ++i) acc[i] = start;
+  for (Index r = 0; r < t.rows; ++r) {
+    const T *at = x + r * t.row, *filter = w + r * t.filter_row;
+    for (Index s = 0; s < t.columns; ++s, at += t.column) {
+      for (Index u = 0; u < t.inputs; ++u, filter += kLanes<T>) {
+        const Vec<T> weight = load(filter);
+        LAMINA_UNROLL for (int i = 0; i < P; ++i) acc[i] += load(at + u * kLanes<T> + i * t.pixel) * weight;
+      }
+    }
+  }
+  LAMINA_UNROLL for (int i = 0; i < P; ++i) store_some(y + i * t.out, acc[i], lanes);
+}
+template <class T>
+void lane_tiles(int outputs, const LaneTaps& t, const T* x, const T* w, Vec<T> start, int lanes, T* y) {
+  switch (outputs) {
+    case 8:
+      return lane_tile<T, 8>(t, x, w, start, lanes, y);
+    case 4:
+      return lane_tile<T, 4>(t, x, w, start, lanes, y);
+    case 2:
+      return lane_tile<T, 2>(t, x, w, start, lanes, y);
+    default:
+      return lane_tile<T, 1>(t, x, w, start, lanes, y);
+  }
+}
+
+// Output row oh of the vectors [v, v_end): x is that of vector v, w and bias are of all, y is the row.
+template <class T>
+void lane_row(const TapGrid& g, const Lanes& l, const LaneRows<T>& x, Index oh, const Columns* parts, Index n_parts,
+              Index v_begin, Index v_end, const T* w, const T* bias, T* y) {
+  const Index top = oh * g.step_h + g.row_first, filter_row = g.col_taps * g.C * kLanes<T>;
+  const Inside rows(g.row_taps, g.row_step, top, g.H);
+  for (Index part = 0; part < n_parts; ++part) {
+    const Columns& c = parts[part];
+    const LaneTaps t{rows.count(),         c.end - c.begin,    g.C,        g.row_step * x.row,
+                     g.col_step * x.pixel, g.step_w * x.pixel, filter_row, g.out_col};
+    const T* filter = w + rows.begin * filter_row + c.begin * g.C * kLanes<T>;
+    const Index ih = rows.count() > 0 ? top + rows.begin * g.row_step : x.first;
+    for (Index p = c.first, left = c.count; left > 0;) {
+      const int outputs = left >= 8 ? 8 : left >= 4 ? 4 : left >= 2 ? 2 : 1;
+      const Index iw = t.columns > 0 ? p * g.step_w + g.col_first + c.begin * g.col_step : 0;
+      const T* const at = x.at(ih, iw) - l.first_group(v_begin);
+      for (Index v = v_begin; v < v_end; ++v) {
+        const Index group = l.first_group(v), o = group * l.outputs;
+        const Vec<T> start = bias ? load_some(bias + o, l.used()) : splat(T(0));
+        lane_tiles(outputs, t, at + group, filter + v * g.row_taps * filter_row, start, l.used(),
+                   y + p * g.out_col + o);
+      }
+      p += outputs, left -= outputs;
+    }
+  }
+}
+
+// The whole convolution described by g, as direct_conv computes it.
+template <class T>
+void lane_conv(const TapGrid& g, Index N, const T* x, const TapFilters<T>& filters, const T* bias, T* y) {
+  if (N == 0 || g.rows == 0 || g.cols == 0) return;
+  const Lanes l = Lanes::of<T>(g);
+  const Index packed_size = l.vectors * g.depth() * kLanes<T>;
+  Buffer packed(sizeof(T) * static_cast<std::size_t>(packed_size));
+  pack_lanes(g, l, filters, packed.as<T>());
+  Buffer cut(sizeof(Columns) * static_cast<std::size_t>(most_columns(g)));
+  const Index parts = cut_columns(g, cut.as<Columns>());
+  const LaneBlocks blocks = LaneBlocks::of<T>(g, l, N);
+  const Index together = l.in_place ? l.vectors : 1, shares = l.vectors / together;
+  const double cost = 2.0 * static_cast<double>(blocks.rows * g.cols * together) *
+                      static_cast<double>(kLanes<T> * greatest(g.depth(), static_cast<Index>(kByte)));
+  const std::size_t bytes = sizeof(T) * static_cast<std::size_t>(blocks.scratch_size<T>(g, l));
+  parallel_for_scratch(N * blocks.count * shares, cost, bytes, [&](Index task, void* mine) {
+    const RowBlock b = blocks.block(g, task / shares);
+    const Index v = task % shares * together;
+    const LaneRows<T> rows = open_rows(g, l, b, x, v, static_cast<T*>(mine));
+    for (Index oh = b.first; oh < b.first + b.rows; ++oh)
+      lane_row(g, l, rows, oh, cut.as<Columns>(), parts, v, v + together, packed.as<T>(), bias,
+               y + b.n * g.out_image + oh * g.out_row);
+  });
+}
+
+template <class T>
+void conv2d_lanes(const Conv2dShape& s, const T* x, const T* w, const T* b, T* y) {
+  lane_conv(forward_grid(s), s.N, x, forward_filters(s, w), b, y);
+}
+template <class T>
+void conv2d_lanes_backward_input(const Conv2dShape& s, const T* dy, const T* w, T* dx) {
+  for_phases(s, w, [&](const TapGrid& g, const TapFilters<T>& filters, Index origin) {
+    lane_conv<T>(g, s.N, dy, filters, nullptr, dx + origin);
+  });
+}
+
+// sums[t] += x of tap t times dy, over `pixels` outputs of one row.
+template <class T, int Q>
+void add_products(const T* x, Index pixel, Index tap, const T* dy, Index dy_pixel, Index pixels, int lanes, T* sums) {
+  constexpr int W = kLanes<T>;
+  Vec<T> acc[Q];
+  LAMINA_UNROLL for (int t = 0; t < Q; ++t) acc[t] = load(sums + t * W);
+  for (Index p = 0; p < pixels; ++p, x += pixel, dy += dy_pixel) {
+    const Vec<T> grad = load_some(dy, lanes);
+    LAMINA_UNROLL for (int t = 0; t < Q; ++t) acc[t] += load(x + t * tap) * grad;
+  }
+  LAMINA_UNROLL for (int t = 0; t < Q; ++t) store(sums + t * W, acc[t]);
+}
+template <class T, int... Q>
+LAMINA_INLINE auto add_products_for(Index taps, std::integer_sequence<int, Q...>) {
+  static constexpr decltype(&add_products<T, 1>) table[] = {&add_products<T, Q + 1>...};
+  return table[taps - 1];
+}
+
+// Output row oh onto the sums of one vector, [tap][lane], and of dy behind them; x and dy are that vector's.
+template <class T>
+void lane_row_sums(const TapGrid& g, const LaneRows<T>& x, Index oh, const Columns* parts, Index n_parts, const T* dy,
+                   int lanes, T* sums) {
+  constexpr int W = kLanes<T>;
+  const Index top = oh * g.step_h + g.row_first;
+  const Inside rows(g.row_taps, g.row_step, top, g.H);
+  // Taps of a kernel row that lie at a constant distance: all of them, or the inputs of one.
+  const bool run = g.C == 1 || g.col_step == 1;
+  const Index tap = g.C == 1 ? g.col_step * x.pixel : W, pixel = g.step_w * x.pixel;
+  for (Index r = rows.begin; r < rows.end; ++r) {
+    for (Index part = 0; part < n_parts; ++part) {
+      const Columns& c = parts[part];
+      for (Index s = c.begin; s < c.end; s += run ? c.end - s : 1) {
+        const T* at = x.at(top + r * g.row_step, c.first * g.step_w + g.col_first + s * g.col_step);
+        T* sum = sums + (r * g.col_taps + s) * g.C * W;
+        const Tiles tiles((run ? c.end - s : 1) * g.C);
+        for (Index i = 0; i < tiles.count; ++i) {
+          const Index n = tiles.rows(i);
+          add_products_for<T>(n, std::make_integer_sequence<int, kMaxRows>())(at, pixel, tap, dy + c.first * g.out_col,
+                                                                              g.out_col, c.count, lanes, sum);
+          at += n * tap, sum += n * W;
+        }
+      }
+    }
+  }
+  T* const total = sums + g.depth() * W;
+  Vec<T> acc[4] = {load(total), splat(T(0)), splat(T(0)), splat(T(0))};
+  Index p = 0;
+  for (; p + 4 <= g.cols; p += 4) {
+    LAMINA_UNROLL for (int i = 0; i < 4; ++i) acc[i] += load_some(dy + (p + i) * g.out_col, lanes);
+  }
+  for (; p < g.cols; ++p) acc[0] += load_some(dy + p * g.out_col, lanes);
+  store(total, (acc[0] + acc[1]) + (acc[2] + acc[3]));
+}
+
+template <class T>
+void conv2d_lanes_backward_weight(const Conv2dShape& s, const T* dy, const T* x, T* dw, T* db) {
+  constexpr int W = kLanes<T>;
+  constexpr Index kChunks = 16;
+  const TapGrid g = forward_grid(s);
+  const Lanes l = Lanes::of<T>(g);
+  Buffer cut(sizeof(Columns) * static_cast<std::size_t>(most_columns(g)));
+  const Index parts = cut_columns(g, cut.as<Columns>());
+  const LaneBlocks blocks = LaneBlocks::of<T>(g, l, greatest(1, s.N));
+  const Index units = s.N * blocks.count, chunks = greatest(1, least(units, kChunks));
+  const Index together = l.in_place ? l.vectors : 1, shares = l.vectors / together;
+  const Index size = (g.depth() + 1) * W;  // of the sums of a vector, the last those of the bias
+  Buffer partial_buffer(sizeof(T) * static_cast<std::size_t>(chunks * l.vectors * size));
+  T* const partial = partial_buffer.as<T>();
+  const double cost =
+      2.0 * static_cast<double>(ceil_div(units, chunks) * blocks.rows * g.cols * together) * static_cast<double>(size);
+  const std::size_t bytes = sizeof(T) * static_cast<std::size_t>(blocks.scratch_size<T>(g, l));
+  parallel_for_scratch(chunks * shares, cost, bytes, [&](Index task, void* mine) {
+    const Index chunk = task / shares, v0 = task % shares * together;
+    T* const sums = partial + (chunk * l.vectors + v0) * size;
+    fill_zero(sums, together * size);
+    for (Index unit = chunk * units / chunks; unit < (chunk + 1) * units / chunks; ++unit) {
+      const RowBlock b = blocks.block(g, unit);
+      LaneRows<T> rows = open_rows(g, l, b, x, v0, static_cast<T*>(mine));
+      const T* const here = rows.data;
+      for (Index oh = b.first; oh < b.first + b.rows; ++oh) {
+        for (Index v = v0; v < v0 + together; ++v) {
+          const Index group = l.first_group(v);
+          rows.data = here + (group - l.first_group(v0));
+          lane_row_sums(g, rows, oh, cut.as<Columns>(), parts,
+                        dy + b.n * g.out_image + oh * g.out_row + group * l.outputs, l.used(), sums + (v - v0) * size);
+        }
+      }
+    }
+  });
+  parallel_for(l.vectors, kByte * static_cast<double>(chunks * size) * sizeof(T), [&](Index v) {
+    T* const sums = partial + v * size;
+    for (Index i = 0; i < size; i += W) {
+      Vec<T> sum = load(sums + i);
+      for (Index chunk = 1; chunk < chunks; ++chunk) sum += load(sums + chunk * l.vectors * size + i);
+      store(sums + i, sum);
+    }
+    const Index o = l.first_group(v) * l.outputs, depth = g.depth();
+    // What a vector shares with the one before is written by that alone.
+    const Index begin = v > 0 ? l.first_group(v - 1) * l.outputs + l.used() - o : 0;
+    for (Index i = begin; i < l.used(); ++i) {
+      for (Index t = 0; t < depth; ++t) dw[(o + i) * depth + t] = sums[t * W + i];
+      db[o + i] = sums[depth * W + i];
+    }
+  });
 }
 
 }  // namespace
