@@ -11,6 +11,7 @@
 // Tasks: blocks of output rows; backward to the filters chunks of such blocks, with partial sums added in order. Of
 // spread rows a task computes one vector, else all.
 #pragma once
+#include <new>
 #include <utility>
 
 #include "kernels/conv_direct.h"
@@ -38,19 +39,32 @@ struct Lanes {
 struct Columns {
   Index first, count, begin, end;
 };
-// As many as the range of taps can change: at either end once for each tap.
-LAMINA_INLINE Index most_columns(const TapGrid& g) { return 2 * g.col_taps + 1; }
-LAMINA_INLINE Index cut_columns(const TapGrid& g, Columns* parts) {
-  Index n = 0;
-  for (Index p = 0; p < g.cols; ++p) {
-    const Inside taps(g.col_taps, g.col_step, p * g.step_w + g.col_first, g.W);
-    if (n > 0 && parts[n - 1].begin == taps.begin && parts[n - 1].end == taps.end)
-      ++parts[n - 1].count;
-    else
-      parts[n++] = {p, 1, taps.begin, taps.end};
+// Which taps meet the image: the rows of each output row, and its columns in parts.
+class Cut {
+ public:
+  explicit Cut(const TapGrid& g)
+      : rows_(sizeof(Inside) * static_cast<std::size_t>(g.rows)),
+        // The range of taps changes at either end once for each tap.
+        columns_(sizeof(Columns) * static_cast<std::size_t>(2 * g.col_taps + 1)) {
+    for (Index q = 0; q < g.rows; ++q)
+      new (rows_.as<Inside>() + q) Inside(g.row_taps, g.row_step, q * g.step_h + g.row_first, g.H);
+    Columns* const part = columns_.as<Columns>();
+    for (Index p = 0; p < g.cols; ++p) {
+      const Inside taps(g.col_taps, g.col_step, p * g.step_w + g.col_first, g.W);
+      if (parts_ > 0 && part[parts_ - 1].begin == taps.begin && part[parts_ - 1].end == taps.end)
+        ++part[parts_ - 1].count;
+      else
+        part[parts_++] = {p, 1, taps.begin, taps.end};
+    }
   }
-  return n;
-}
+  const Inside& row(Index oh) const { return rows_.as<Inside>()[oh]; }
+  const Columns* begin() const { return columns_.as<Columns>(); }
+  const Columns* end() const { return begin() + parts_; }
+
+ private:
+  Buffer rows_, columns_;
+  Index parts_ = 0;
+};
 
 // What a task reads: row `first` of the image is at `data`.
 template <class T>
@@ -90,25 +104,41 @@ struct LaneBlocks {
 
 // dst[pixel][u][lane] = x[pixel][input u of the lane's group].
 template <class T>
-void spread(const Lanes& l, Index pixels, const T* x, Index pixel, T* dst) {
-  constexpr int W = kLanes<T>;
-  IntVec<T> source[kHalfLanes<T>];
-  for (Index u = 0; u < l.inputs; ++u)
-    for (int i = 0; i < W; ++i) source[u][i] = static_cast<int>(least(i / l.outputs, l.together - 1) * l.inputs + u);
+LAMINA_INLINE void spread(const Lanes& l, const IntVec<T>* source, const T* x, Index pixels, Index pixel, T* dst) {
   const int n = static_cast<int>(l.together * l.inputs);
   for (Index p = 0; p < pixels; ++p, x += pixel) {
     const Vec<T> v = load_some(x, n);
-    for (Index u = 0; u < l.inputs; ++u, dst += W) store(dst, __builtin_shuffle(v, source[u]));
+    for (Index u = 0; u < l.inputs; ++u, dst += kLanes<T>) store(dst, __builtin_shuffle(v, source[u]));
   }
 }
 
-// The input of a block for vector v (and for all after it, where it stands).
+// The input of a block for vector v (and for all after it, where it stands). Spread rows have their borders of zeros:
+// they are `g.W` long where the image is `s.W`.
 template <class T>
-LaneRows<T> open_rows(const TapGrid& g, const Lanes& l, const RowBlock& b, const T* x, Index v, T* scratch) {
-  const T* from = x + ((b.n * g.H + b.in_first) * g.W) * g.pixel + l.first_group(v) * g.C;
-  if (l.in_place) return {from, b.in_first, g.W * g.pixel, g.pixel};
-  spread(l, b.in_rows * g.W, from, g.pixel, scratch);
-  return {scratch, b.in_first, g.W * g.C * kLanes<T>, g.C * kLanes<T>};
+LaneRows<T> open_rows(const TapGrid& g, const TapGrid& s, const Lanes& l, const RowBlock& b, const T* x, Index v,
+                      T* scratch) {
+  const T* from = x + ((b.n * s.H + b.in_first) * s.W) * s.pixel + l.first_group(v) * s.C;
+  if (l.in_place) return {from, b.in_first, s.W * s.pixel, s.pixel};
+  IntVec<T> source[kHalfLanes<T>];
+  for (Index u = 0; u < l.inputs; ++u) {
+    for (int i = 0; i < kLanes<T>; ++i)
+      source[u][i] = static_cast<int>(least(i / l.outputs, l.together - 1) * l.inputs + u);
+  }
+  const Index wide = s.C * kLanes<T>, row = g.W * wide;
+  const Index begin = least(s.W, greatest(0, s.col_first)), end = greatest(begin, least(s.W, s.col_first + g.W));
+  const Index before = least(g.W, greatest(0, -s.col_first));
+  T* dst = scratch;
+  for (Index i = 0; i < b.in_rows; ++i, dst += row, from += s.W * s.pixel) {
+    fill_zero(dst, before * wide);
+    spread(l, source, from + begin * s.pixel, end - begin, s.pixel, dst + before * wide);
+    fill_zero(dst + (before + end - begin) * wide, row - (before + end - begin) * wide);
+  }
+  return {scratch, b.in_first, row, wide};
+}
+// The grid as the rows of a task show it.
+LAMINA_INLINE TapGrid padded_grid(TapGrid g, const Lanes& l) {
+  if (!l.in_place) g.W = g.span_w(), g.col_first = 0;
+  return g;
 }
 
 template <class T>
@@ -133,73 +163,86 @@ struct LaneTaps {
   Index filter_row, out;     // of the filters from kernel row to kernel row; of y from output to output
 };
 
-// P outputs of one row.
-template <class T, int P>
-LAMINA_INLINE void lane_tile(const LaneTaps& t, const T* x, const T* w, Vec<T> start, int lanes, T* y) {
+// P outputs of one row; kSpread: of several inputs, else of one.
+template <class T, int P, bool kSpread>
+void lane_tile(const LaneTaps& t, const T* x, const T* w, Vec<T> start, int lanes, T* y) {
   Vec<T> acc[P];
   LAMINA_UNROLL for (int i = 0; i < P; ++i) acc[i] = start;
-  for (Index r = 0; r < t.rows; ++r) {
-    const T *at = x + r * t.row, *filter = w + r * t.filter_row;
+  const Index inputs = kSpread ? t.inputs : 1, pixel = t.pixel;
+  for (Index r = 0; r < t.rows; ++r, x += t.row, w += t.filter_row) {
+    const T *at = x, *filter = w;
     for (Index s = 0; s < t.columns; ++s, at += t.column) {
-      for (Index u = 0; u < t.inputs; ++u, filter += kLanes<T>) {
+      for (Index u = 0; u < inputs; ++u, filter += kLanes<T>) {
         const Vec<T> weight = load(filter);
-        LAMINA_UNROLL for (int i = 0; i < P; ++i) acc[i] += load(at + u * kLanes<T> + i * t.pixel) * weight;
+        LAMINA_UNROLL for (int i = 0; i < P; ++i) acc[i] += load(at + u * kLanes<T> + i * pixel) * weight;
       }
     }
   }
   LAMINA_UNROLL for (int i = 0; i < P; ++i) store_some(y + i * t.out, acc[i], lanes);
 }
+constexpr int kLaneOutputs = 8;  // of a tile at most
+template <class T, bool kSpread, int... P>
+LAMINA_INLINE auto lane_tile_for(int outputs, std::integer_sequence<int, P...>) {
+  static constexpr decltype(&lane_tile<T, 1, kSpread>) table[] = {&lane_tile<T, P + 1, kSpread>...};
+  return table[outputs - 1];
+}
+
+// Packed filters, the bias of all channels, and the image that is made.
 template <class T>
-void lane_tiles(int outputs, const LaneTaps& t, const T* x, const T* w, Vec<T> start, int lanes, T* y) {
-  switch (outputs) {
-    case 8:
-      return lane_tile<T, 8>(t, x, w, start, lanes, y);
-    case 4:
-      return lane_tile<T, 4>(t, x, w, start, lanes, y);
-    case 2:
-      return lane_tile<T, 2>(t, x, w, start, lanes, y);
-    default:
-      return lane_tile<T, 1>(t, x, w, start, lanes, y);
+struct LaneJob {
+  const T *w, *bias;
+  T* y;
+};
+
+// Outputs [p, p + n) of row oh, of the vectors [v_begin, v_end); x is that of the first.
+template <class T>
+LAMINA_INLINE void lane_outputs(const TapGrid& g, const Lanes& l, const LaneRows<T>& x, const Inside& rows, Index oh,
+                                const Columns& c, Index p, int n, Index v_begin, Index v_end, const LaneJob<T>& job) {
+  const Index filter_row = g.col_taps * g.C * kLanes<T>, columns = c.end - c.begin;
+  const LaneTaps t{rows.count(),       columns,    g.C,      g.row_step * x.row, g.col_step * x.pixel,
+                   g.step_w * x.pixel, filter_row, g.out_col};
+  const T* filter = job.w + rows.begin * filter_row + c.begin * g.C * kLanes<T>;
+  const Index ih = rows.count() > 0 ? oh * g.step_h + g.row_first + rows.begin * g.row_step : x.first;
+  const Index iw = columns > 0 ? p * g.step_w + g.col_first + c.begin * g.col_step : 0;
+  const T* const at = x.at(ih, iw) - l.first_group(v_begin);
+  T* const out = job.y + oh * g.out_row + p * g.out_col;
+  const auto outputs = std::make_integer_sequence<int, kLaneOutputs>();
+  const auto tile = l.in_place ? lane_tile_for<T, false>(n, outputs) : lane_tile_for<T, true>(n, outputs);
+  for (Index v = v_begin; v < v_end; ++v) {
+    const Index group = l.first_group(v), o = group * l.outputs;
+    for (int i = 0; i < n; ++i) __builtin_prefetch(out + o + i * g.out_col + (l.in_place ? g.out_row : 0), 1);
+    const Vec<T> start = job.bias ? load_some(job.bias + o, l.used()) : splat(T(0));
+    tile(t, at + group, filter + v * g.row_taps * filter_row, start, l.used(), out + o);
   }
 }
 
-// Output row oh of the vectors [v, v_end): x is that of vector v, w and bias are of all, y is the row.
+// A block. An image is read as it lies in memory, row by row; of spread rows, which are long, the few columns of a tile
+// are followed down the block, for they stay in L1.
 template <class T>
-void lane_row(const TapGrid& g, const Lanes& l, const LaneRows<T>& x, Index oh, const Columns* parts, Index n_parts,
-              Index v_begin, Index v_end, const T* w, const T* bias, T* y) {
-  const Index top = oh * g.step_h + g.row_first, filter_row = g.col_taps * g.C * kLanes<T>;
-  const Inside rows(g.row_taps, g.row_step, top, g.H);
-  for (Index part = 0; part < n_parts; ++part) {
-    const Columns& c = parts[part];
-    const LaneTaps t{rows.count(),         c.end - c.begin,    g.C,        g.row_step * x.row,
-                     g.col_step * x.pixel, g.step_w * x.pixel, filter_row, g.out_col};
-    const T* filter = w + rows.begin * filter_row + c.begin * g.C * kLanes<T>;
-    const Index ih = rows.count() > 0 ? top + rows.begin * g.row_step : x.first;
-    for (Index p = c.first, left = c.count; left > 0;) {
-      const int outputs = left >= 8 ? 8 : left >= 4 ? 4 : left >= 2 ? 2 : 1;
-      const Index iw = t.columns > 0 ? p * g.step_w + g.col_first + c.begin * g.col_step : 0;
-      const T* const at = x.at(ih, iw) - l.first_group(v_begin);
-      for (Index v = v_begin; v < v_end; ++v) {
-        const Index group = l.first_group(v), o = group * l.outputs;
-        const Vec<T> start = bias ? load_some(bias + o, l.used()) : splat(T(0));
-        lane_tiles(outputs, t, at + group, filter + v * g.row_taps * filter_row, start, l.used(),
-                   y + p * g.out_col + o);
+void lane_block(const TapGrid& g, const Lanes& l, const Cut& cut, const LaneRows<T>& x, const RowBlock& b,
+                Index v_begin, Index v_end, const LaneJob<T>& job) {
+  for (Index row = b.first; row < b.first + (l.in_place ? b.rows : 1); ++row) {
+    for (const Columns& c : cut) {
+      const Tiles tiles(c.count, kLaneOutputs);
+      Index p = c.first;
+      for (Index i = 0; i < tiles.count; p += tiles.rows(i), ++i) {
+        for (Index oh = row; oh < (l.in_place ? row + 1 : b.first + b.rows); ++oh)
+          lane_outputs(g, l, x, cut.row(oh), oh, c, p, tiles.rows(i), v_begin, v_end, job);
       }
-      p += outputs, left -= outputs;
     }
   }
 }
 
 // The whole convolution described by g, as direct_conv computes it.
 template <class T>
-void lane_conv(const TapGrid& g, Index N, const T* x, const TapFilters<T>& filters, const T* bias, T* y) {
-  if (N == 0 || g.rows == 0 || g.cols == 0) return;
-  const Lanes l = Lanes::of<T>(g);
+void lane_conv(const TapGrid& image, Index N, const T* x, const TapFilters<T>& filters, const T* bias, T* y) {
+  if (N == 0 || image.rows == 0 || image.cols == 0) return;
+  const Lanes l = Lanes::of<T>(image);
+  const TapGrid g = padded_grid(image, l);
   const Index packed_size = l.vectors * g.depth() * kLanes<T>;
   Buffer packed(sizeof(T) * static_cast<std::size_t>(packed_size));
   pack_lanes(g, l, filters, packed.as<T>());
-  Buffer cut(sizeof(Columns) * static_cast<std::size_t>(most_columns(g)));
-  const Index parts = cut_columns(g, cut.as<Columns>());
+  const Cut cut(g);
   const LaneBlocks blocks = LaneBlocks::of<T>(g, l, N);
   const Index together = l.in_place ? l.vectors : 1, shares = l.vectors / together;
   const double cost = 2.0 * static_cast<double>(blocks.rows * g.cols * together) *
@@ -208,10 +251,8 @@ void lane_conv(const TapGrid& g, Index N, const T* x, const TapFilters<T>& filte
   parallel_for_scratch(N * blocks.count * shares, cost, bytes, [&](Index task, void* mine) {
     const RowBlock b = blocks.block(g, task / shares);
     const Index v = task % shares * together;
-    const LaneRows<T> rows = open_rows(g, l, b, x, v, static_cast<T*>(mine));
-    for (Index oh = b.first; oh < b.first + b.rows; ++oh)
-      lane_row(g, l, rows, oh, cut.as<Columns>(), parts, v, v + together, packed.as<T>(), bias,
-               y + b.n * g.out_image + oh * g.out_row);
+    const LaneRows<T> rows = open_rows(g, image, l, b, x, v, static_cast<T*>(mine));
+    lane_block(g, l, cut, rows, b, v, v + together, {packed.as<T>(), bias, y + b.n * g.out_image});
   });
 }
 
@@ -244,33 +285,31 @@ LAMINA_INLINE auto add_products_for(Index taps, std::integer_sequence<int, Q...>
   return table[taps - 1];
 }
 
-// Output row oh onto the sums of one vector, [tap][lane], and of dy behind them; x and dy are that vector's.
+// Taps of kernel row r, which meets an input row at `x` (its first pixel), onto the sums of one vector, [tap][lane].
 template <class T>
-void lane_row_sums(const TapGrid& g, const LaneRows<T>& x, Index oh, const Columns* parts, Index n_parts, const T* dy,
-                   int lanes, T* sums) {
+void add_row_products(const TapGrid& g, const Cut& cut, const T* x, Index x_pixel, Index r, const T* dy, int lanes,
+                      T* sums) {
   constexpr int W = kLanes<T>;
-  const Index top = oh * g.step_h + g.row_first;
-  const Inside rows(g.row_taps, g.row_step, top, g.H);
-  // Taps of a kernel row that lie at a constant distance: all of them, or the inputs of one.
-  const bool run = g.C == 1 || g.col_step == 1;
-  const Index tap = g.C == 1 ? g.col_step * x.pixel : W, pixel = g.step_w * x.pixel;
-  for (Index r = rows.begin; r < rows.end; ++r) {
-    for (Index part = 0; part < n_parts; ++part) {
-      const Columns& c = parts[part];
-      for (Index s = c.begin; s < c.end; s += run ? c.end - s : 1) {
-        const T* at = x.at(top + r * g.row_step, c.first * g.step_w + g.col_first + s * g.col_step);
-        T* sum = sums + (r * g.col_taps + s) * g.C * W;
-        const Tiles tiles((run ? c.end - s : 1) * g.C);
-        for (Index i = 0; i < tiles.count; ++i) {
-          const Index n = tiles.rows(i);
-          add_products_for<T>(n, std::make_integer_sequence<int, kMaxRows>())(at, pixel, tap, dy + c.first * g.out_col,
-                                                                              g.out_col, c.count, lanes, sum);
-          at += n * tap, sum += n * W;
-        }
+  // Taps that lie at a constant distance: all of the row, or the inputs of one.
+  const bool all = g.C == 1 || g.col_step == 1;
+  const Index tap = g.C == 1 ? g.col_step * x_pixel : W;
+  for (const Columns& c : cut) {
+    for (Index s = c.begin; s < c.end; s += all ? c.end - c.begin : 1) {
+      const T* at = x + (c.first * g.step_w + g.col_first + s * g.col_step) * x_pixel;
+      T* sum = sums + (r * g.col_taps + s) * g.C * W;
+      const Tiles tiles((all ? c.end - c.begin : 1) * g.C);
+      for (Index i = 0; i < tiles.count; ++i) {
+        const int n = tiles.rows(i);
+        const auto add = add_products_for<T>(n, std::make_integer_sequence<int, kMaxRows>());
+        add(at, g.step_w * x_pixel, tap, dy + c.first * g.out_col, g.out_col, c.count, lanes, sum);
+        at += n * tap, sum += n * W;
       }
     }
   }
-  T* const total = sums + g.depth() * W;
+}
+
+template <class T>
+void add_row(const TapGrid& g, const T* dy, int lanes, T* total) {
   Vec<T> acc[4] = {load(total), splat(T(0)), splat(T(0)), splat(T(0))};
   Index p = 0;
   for (; p + 4 <= g.cols; p += 4) {
@@ -280,14 +319,37 @@ void lane_row_sums(const TapGrid& g, const LaneRows<T>& x, Index oh, const Colum
   store(total, (acc[0] + acc[1]) + (acc[2] + acc[3]));
 }
 
+// A block onto the sums of vectors from v_begin on, [vector][tap][lane], the last tap that of the bias. An input row
+// serves all output rows that it fed while it is in L1.
+template <class T>
+void lane_block_sums(const TapGrid& g, const Lanes& l, const Cut& cut, const LaneRows<T>& x, const RowBlock& b,
+                     Index v_begin, Index v_end, const T* dy, T* sums) {
+  const Index size = (g.depth() + 1) * kLanes<T>;
+  const auto gradient = [&](Index oh, Index v) { return dy + oh * g.out_row + l.first_group(v) * l.outputs; };
+  for (Index ih = b.in_first; ih < b.in_first + b.in_rows; ++ih) {
+    for (Index v = v_begin; v < v_end; ++v) {
+      T* const sum = sums + (v - v_begin) * size;
+      const T* const row = x.at(ih, 0) + (l.first_group(v) - l.first_group(v_begin));
+      for (Index r = 0; r < g.row_taps; ++r) {
+        const Index top = ih - g.row_first - r * g.row_step, oh = top / g.step_h;
+        if (top < 0 || oh * g.step_h != top || oh < b.first || oh >= b.first + b.rows) continue;
+        add_row_products(g, cut, row, x.pixel, r, gradient(oh, v), l.used(), sum);
+      }
+    }
+  }
+  for (Index oh = b.first; oh < b.first + b.rows; ++oh)
+    for (Index v = v_begin; v < v_end; ++v)
+      add_row(g, gradient(oh, v), l.used(), sums + (v - v_begin) * size + g.depth() * kLanes<T>);
+}
+
 template <class T>
 void conv2d_lanes_backward_weight(const Conv2dShape& s, const T* dy, const T* x, T* dw, T* db) {
   constexpr int W = kLanes<T>;
   constexpr Index kChunks = 16;
-  const TapGrid g = forward_grid(s);
-  const Lanes l = Lanes::of<T>(g);
-  Buffer cut(sizeof(Columns) * static_cast<std::size_t>(most_columns(g)));
-  const Index parts = cut_columns(g, cut.as<Columns>());
+  const TapGrid image = forward_grid(s);
+  const Lanes l = Lanes::of<T>(image);
+  const TapGrid g = padded_grid(image, l);
+  const Cut cut(g);
   const LaneBlocks blocks = LaneBlocks::of<T>(g, l, greatest(1, s.N));
   const Index units = s.N * blocks.count, chunks = greatest(1, least(units, kChunks));
   const Index together = l.in_place ? l.vectors : 1, shares = l.vectors / together;
@@ -303,16 +365,8 @@ void conv2d_lanes_backward_weight(const Conv2dShape& s, const T* dy, const T* x,
     fill_zero(sums, together * size);
     for (Index unit = chunk * units / chunks; unit < (chunk + 1) * units / chunks; ++unit) {
       const RowBlock b = blocks.block(g, unit);
-      LaneRows<T> rows = open_rows(g, l, b, x, v0, static_cast<T*>(mine));
-      const T* const here = rows.data;
-      for (Index oh = b.first; oh < b.first + b.rows; ++oh) {
-        for (Index v = v0; v < v0 + together; ++v) {
-          const Index group = l.first_group(v);
-          rows.data = here + (group - l.first_group(v0));
-          lane_row_sums(g, rows, oh, cut.as<Columns>(), parts,
-                        dy + b.n * g.out_image + oh * g.out_row + group * l.outputs, l.used(), sums + (v - v0) * size);
-        }
-      }
+      const LaneRows<T> rows = open_rows(g, image, l, b, x, v0, static_cast<T*>(mine));
+      lane_block_sums(g, l, cut, rows, b, v0, v0 + together, dy + b.n * g.out_image, sums);
     }
   });
   parallel_for(l.vectors, kByte * static_cast<double>(chunks * size) * sizeof(T), [&](Index v) {
