@@ -21,12 +21,12 @@ namespace {
 
 // How channels are dealt to vectors: `together` groups each; the last vector overlaps the one before rather than being
 // partial, and computes the same there.
-struct Lanes {
+struct LaneGroups {
   Index inputs, outputs, groups, together, vectors;
   bool in_place;
   template <class T>
-  static Lanes of(const TapGrid& g) {
-    Lanes l{g.C, g.columns, g.groups, least(g.groups, kLanes<T> / greatest(g.C, g.columns)), 0, false};
+  static LaneGroups of(const TapGrid& g) {
+    LaneGroups l{g.C, g.columns, g.groups, least(g.groups, kLanes<T> / greatest(g.C, g.columns)), 0, false};
     l.vectors = ceil_div(g.groups, l.together);
     l.in_place = g.C == 1 && g.columns == 1 && l.together == kLanes<T>;
     return l;
@@ -81,7 +81,7 @@ struct RowBlock {
 struct LaneBlocks {
   Index rows, count;  // in a block, in an image
   template <class T>
-  static LaneBlocks of(const TapGrid& g, const Lanes& l, Index N) {
+  static LaneBlocks of(const TapGrid& g, const LaneGroups& l, Index N) {
     constexpr Index kTasks = 64, kLeast = 4;
     Index rows = greatest(kLeast, ceil_div(g.rows, ceil_div(kTasks, N)));
     if (!l.in_place) {
@@ -97,14 +97,14 @@ struct LaneBlocks {
     return {i / count, first, n, begin, greatest(0, end - begin)};
   }
   template <class T>
-  LAMINA_INLINE Index scratch_size(const TapGrid& g, const Lanes& l) const {
+  LAMINA_INLINE Index scratch_size(const TapGrid& g, const LaneGroups& l) const {
     return l.in_place ? 0 : least(g.H, g.span_h(rows)) * g.W * g.C * kLanes<T>;
   }
 };
 
 // dst[pixel][u][lane] = x[pixel][input u of the lane's group].
 template <class T>
-LAMINA_INLINE void spread(const Lanes& l, const IntVec<T>* source, const T* x, Index pixels, Index pixel, T* dst) {
+LAMINA_INLINE void spread(const LaneGroups& l, const IntVec<T>* source, const T* x, Index pixels, Index pixel, T* dst) {
   const int n = static_cast<int>(l.together * l.inputs);
   for (Index p = 0; p < pixels; ++p, x += pixel) {
     const Vec<T> v = load_some(x, n);
@@ -115,7 +115,7 @@ LAMINA_INLINE void spread(const Lanes& l, const IntVec<T>* source, const T* x, I
 // The input of a block for vector v (and for all after it, where it stands). Spread rows have their borders of zeros:
 // they are `g.W` long where the image is `s.W`.
 template <class T>
-LaneRows<T> open_rows(const TapGrid& g, const TapGrid& s, const Lanes& l, const RowBlock& b, const T* x, Index v,
+LaneRows<T> open_rows(const TapGrid& g, const TapGrid& s, const LaneGroups& l, const RowBlock& b, const T* x, Index v,
                       T* scratch) {
   const T* from = x + ((b.n * s.H + b.in_first) * s.W) * s.pixel + l.first_group(v) * s.C;
   if (l.in_place) return {from, b.in_first, s.W * s.pixel, s.pixel};
@@ -136,13 +136,13 @@ LaneRows<T> open_rows(const TapGrid& g, const TapGrid& s, const Lanes& l, const 
   return {scratch, b.in_first, row, wide};
 }
 // The grid as the rows of a task show it.
-LAMINA_INLINE TapGrid padded_grid(TapGrid g, const Lanes& l) {
+LAMINA_INLINE TapGrid padded_grid(TapGrid g, const LaneGroups& l) {
   if (!l.in_place) g.W = g.span_w(), g.col_first = 0;
   return g;
 }
 
 template <class T>
-void pack_lanes(const TapGrid& g, const Lanes& l, const TapFilters<T>& w, T* dst) {
+void pack_lanes(const TapGrid& g, const LaneGroups& l, const TapFilters<T>& w, T* dst) {
   for (Index v = 0; v < l.vectors; ++v) {
     for (Index r = 0; r < g.row_taps; ++r) {
       for (Index s = 0; s < g.col_taps; ++s) {
@@ -196,8 +196,9 @@ struct LaneJob {
 
 // Outputs [p, p + n) of row oh, of the vectors [v_begin, v_end); x is that of the first.
 template <class T>
-LAMINA_INLINE void lane_outputs(const TapGrid& g, const Lanes& l, const LaneRows<T>& x, const Inside& rows, Index oh,
-                                const Columns& c, Index p, int n, Index v_begin, Index v_end, const LaneJob<T>& job) {
+LAMINA_INLINE void lane_outputs(const TapGrid& g, const LaneGroups& l, const LaneRows<T>& x, const Inside& rows,
+                                Index oh, const Columns& c, Index p, int n, Index v_begin, Index v_end,
+                                const LaneJob<T>& job) {
   const Index filter_row = g.col_taps * g.C * kLanes<T>, columns = c.end - c.begin;
   const LaneTaps t{rows.count(),       columns,    g.C,      g.row_step * x.row, g.col_step * x.pixel,
                    g.step_w * x.pixel, filter_row, g.out_col};
@@ -219,7 +220,7 @@ LAMINA_INLINE void lane_outputs(const TapGrid& g, const Lanes& l, const LaneRows
 // A block. An image is read as it lies in memory, row by row; of spread rows, which are long, the few columns of a tile
 // are followed down the block, for they stay in L1.
 template <class T>
-void lane_block(const TapGrid& g, const Lanes& l, const Cut& cut, const LaneRows<T>& x, const RowBlock& b,
+void lane_block(const TapGrid& g, const LaneGroups& l, const Cut& cut, const LaneRows<T>& x, const RowBlock& b,
                 Index v_begin, Index v_end, const LaneJob<T>& job) {
   for (Index row = b.first; row < b.first + (l.in_place ? b.rows : 1); ++row) {
     for (const Columns& c : cut) {
@@ -237,7 +238,7 @@ void lane_block(const TapGrid& g, const Lanes& l, const Cut& cut, const LaneRows
 template <class T>
 void lane_conv(const TapGrid& image, Index N, const T* x, const TapFilters<T>& filters, const T* bias, T* y) {
   if (N == 0 || image.rows == 0 || image.cols == 0) return;
-  const Lanes l = Lanes::of<T>(image);
+  const LaneGroups l = LaneGroups::of<T>(image);
   const TapGrid g = padded_grid(image, l);
   const Index packed_size = l.vectors * g.depth() * kLanes<T>;
   Buffer packed(sizeof(T) * static_cast<std::size_t>(packed_size));
@@ -322,7 +323,7 @@ void add_row(const TapGrid& g, const T* dy, int lanes, T* total) {
 // A block onto the sums of vectors from v_begin on, [vector][tap][lane], the last tap that of the bias. An input row
 // serves all output rows that it fed while it is in L1.
 template <class T>
-void lane_block_sums(const TapGrid& g, const Lanes& l, const Cut& cut, const LaneRows<T>& x, const RowBlock& b,
+void lane_block_sums(const TapGrid& g, const LaneGroups& l, const Cut& cut, const LaneRows<T>& x, const RowBlock& b,
                      Index v_begin, Index v_end, const T* dy, T* sums) {
   const Index size = (g.depth() + 1) * kLanes<T>;
   const auto gradient = [&](Index oh, Index v) { return dy + oh * g.out_row + l.first_group(v) * l.outputs; };
@@ -347,7 +348,7 @@ void conv2d_lanes_backward_weight(const Conv2dShape& s, const T* dy, const T* x,
   constexpr int W = kLanes<T>;
   constexpr Index kChunks = 16;
   const TapGrid image = forward_grid(s);
-  const Lanes l = Lanes::of<T>(image);
+  const LaneGroups l = LaneGroups::of<T>(image);
   const TapGrid g = padded_grid(image, l);
   const Cut cut(g);
   const LaneBlocks blocks = LaneBlocks::of<T>(g, l, greatest(1, s.N));
