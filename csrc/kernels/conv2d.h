@@ -1,7 +1,7 @@
 // Which algorithm a convolution takes.
 #pragma once
 #include "kernels/conv_backward_weight.h"
-#include "kernels/conv_depthwise.h"
+#include "kernels/conv_depthwise_backward_weight.h"
 #include "kernels/im2col.h"
 #include "kernels/reduce.h"
 

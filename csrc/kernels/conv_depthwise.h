@@ -8,8 +8,7 @@
 // out: neighbouring columns that lose the same taps are taken together. Backward to the input is the same loop over dy,
 // as in conv_direct.h.
 //
-// Tasks: blocks of output rows; backward to the filters chunks of such blocks, with partial sums added in order. Of
-// spread rows a task computes one vector, else all.
+// Tasks: blocks of output rows; of spread rows one vector of a block, else all.
 #pragma once
 #include <new>
 #include <utility>
@@ -83,7 +82,7 @@ struct LaneBlocks {
   template <class T>
   static LaneBlocks of(const TapGrid& g, const LaneGroups& l, Index N) {
     constexpr Index kTasks = 64, kLeast = 4;
-    Index rows = greatest(kLeast, ceil_div(g.rows, ceil_div(kTasks, N)));
+    Index rows = greatest(kLeast, ceil_div(g.rows, ceil_div(kTasks, N * (l.in_place ? 1 : l.vectors))));
     if (!l.in_place) {
       const Index fit = kBlockBytes / (g.W * g.C * kLanes<T> * static_cast<Index>(sizeof(T)));
       rows = least(rows, greatest(1, (fit - g.span_h(1)) / g.step_h + 1));
@@ -180,11 +179,39 @@ void lane_tile(const LaneTaps& t, const T* x, const T* w, Vec<T> start, int lane
   }
   LAMINA_UNROLL for (int i = 0; i < P; ++i) store_some(y + i * t.out, acc[i], lanes);
 }
+// The same for kernel rows of K neighbouring taps and outputs of neighbouring pixels: what is loaded serves K outputs.
+template <class T, int P, int K>
+void lane_slide(const LaneTaps& t, const T* x, const T* w, Vec<T> start, int lanes, T* y) {
+  Vec<T> acc[P];
+  LAMINA_UNROLL for (int i = 0; i < P; ++i) acc[i] = start;
+  const Index pixel = t.pixel, tap = t.inputs * kLanes<T>;
+  for (Index r = 0; r < t.rows; ++r, x += t.row, w += t.filter_row) {
+    for (Index u = 0; u < tap; u += kLanes<T>) {
+      Vec<T> weight[K];
+      LAMINA_UNROLL for (int s = 0; s < K; ++s) weight[s] = load(w + s * tap + u);
+      LAMINA_UNROLL for (int j = 0; j < P + K - 1; ++j) {
+        const Vec<T> here = load(x + u + j * pixel);
+        LAMINA_UNROLL for (int s = 0; s < K; ++s) {
+          if (j >= s && j - s < P) acc[j - s] += here * weight[s];
+        }
+      }
+    }
+  }
+  LAMINA_UNROLL for (int i = 0; i < P; ++i) store_some(y + i * t.out, acc[i], lanes);
+}
+
 constexpr int kLaneOutputs = 8;  // of a tile at most
-template <class T, bool kSpread, int... P>
-LAMINA_INLINE auto lane_tile_for(int outputs, std::integer_sequence<int, P...>) {
-  static constexpr decltype(&lane_tile<T, 1, kSpread>) table[] = {&lane_tile<T, P + 1, kSpread>...};
-  return table[outputs - 1];
+template <class T>
+using LaneTileFn = void (*)(const LaneTaps&, const T*, const T*, Vec<T>, int, T*);
+template <class T, int... P>
+LAMINA_INLINE LaneTileFn<T> lane_tile_for(const LaneTaps& t, int outputs, std::integer_sequence<int, P...>) {
+  static constexpr LaneTileFn<T> one[] = {&lane_tile<T, P + 1, false>...}, spread[] = {&lane_tile<T, P + 1, true>...},
+                                 slide3[] = {&lane_slide<T, P + 1, 3>...}, slide5[] = {&lane_slide<T, P + 1, 5>...};
+  const bool slides = t.column == t.pixel;
+  return (slides && t.columns == 3   ? slide3
+          : slides && t.columns == 5 ? slide5
+          : t.inputs > 1             ? spread
+                                     : one)[outputs - 1];
 }
 
 // Packed filters, the bias of all channels, and the image that is made.
@@ -206,12 +233,16 @@ LAMINA_INLINE void lane_outputs(const TapGrid& g, const LaneGroups& l, const Lan
   const Index ih = rows.count() > 0 ? oh * g.step_h + g.row_first + rows.begin * g.row_step : x.first;
   const Index iw = columns > 0 ? p * g.step_w + g.col_first + c.begin * g.col_step : 0;
   const T* const at = x.at(ih, iw) - l.first_group(v_begin);
+  const T* const next = at + rows.count() * t.row;
   T* const out = job.y + oh * g.out_row + p * g.out_col;
-  const auto outputs = std::make_integer_sequence<int, kLaneOutputs>();
-  const auto tile = l.in_place ? lane_tile_for<T, false>(n, outputs) : lane_tile_for<T, true>(n, outputs);
+  const auto tile = lane_tile_for<T>(t, n, std::make_integer_sequence<int, kLaneOutputs>());
   for (Index v = v_begin; v < v_end; ++v) {
     const Index group = l.first_group(v), o = group * l.outputs;
     for (int i = 0; i < n; ++i) __builtin_prefetch(out + o + i * g.out_col + (l.in_place ? g.out_row : 0), 1);
+    if (l.in_place) {  // too little arithmetic to wait for memory: the next row of outputs, and the input it adds
+      for (Index r = 0; r < g.step_h; ++r)
+        for (Index i = 0; i < n * g.step_w; ++i) __builtin_prefetch(next + group + r * x.row + i * x.pixel);
+    }
     const Vec<T> start = job.bias ? load_some(job.bias + o, l.used()) : splat(T(0));
     tile(t, at + group, filter + v * g.row_taps * filter_row, start, l.used(), out + o);
   }
@@ -265,125 +296,6 @@ template <class T>
 void conv2d_lanes_backward_input(const Conv2dShape& s, const T* dy, const T* w, T* dx) {
   for_phases(s, w, [&](const TapGrid& g, const TapFilters<T>& filters, Index origin) {
     lane_conv<T>(g, s.N, dy, filters, nullptr, dx + origin);
-  });
-}
-
-// sums[t] += x of tap t times dy, over `pixels` outputs of one row.
-template <class T, int Q>
-void add_products(const T* x, Index pixel, Index tap, const T* dy, Index dy_pixel, Index pixels, int lanes, T* sums) {
-  constexpr int W = kLanes<T>;
-  Vec<T> acc[Q];
-  LAMINA_UNROLL for (int t = 0; t < Q; ++t) acc[t] = load(sums + t * W);
-  for (Index p = 0; p < pixels; ++p, x += pixel, dy += dy_pixel) {
-    const Vec<T> grad = load_some(dy, lanes);
-    LAMINA_UNROLL for (int t = 0; t < Q; ++t) acc[t] += load(x + t * tap) * grad;
-  }
-  LAMINA_UNROLL for (int t = 0; t < Q; ++t) store(sums + t * W, acc[t]);
-}
-template <class T, int... Q>
-LAMINA_INLINE auto add_products_for(Index taps, std::integer_sequence<int, Q...>) {
-  static constexpr decltype(&add_products<T, 1>) table[] = {&add_products<T, Q + 1>...};
-  return table[taps - 1];
-}
-
-// Taps of kernel row r, which meets an input row at `x` (its first pixel), onto the sums of one vector, [tap][lane].
-template <class T>
-void add_row_products(const TapGrid& g, const Cut& cut, const T* x, Index x_pixel, Index r, const T* dy, int lanes,
-                      T* sums) {
-  constexpr int W = kLanes<T>;
-  // Taps that lie at a constant distance: all of the row, or the inputs of one.
-  const bool all = g.C == 1 || g.col_step == 1;
-  const Index tap = g.C == 1 ? g.col_step * x_pixel : W;
-  for (const Columns& c : cut) {
-    for (Index s = c.begin; s < c.end; s += all ? c.end - c.begin : 1) {
-      const T* at = x + (c.first * g.step_w + g.col_first + s * g.col_step) * x_pixel;
-      T* sum = sums + (r * g.col_taps + s) * g.C * W;
-      const Tiles tiles((all ? c.end - c.begin : 1) * g.C);
-      for (Index i = 0; i < tiles.count; ++i) {
-        const int n = tiles.rows(i);
-        const auto add = add_products_for<T>(n, std::make_integer_sequence<int, kMaxRows>());
-        add(at, g.step_w * x_pixel, tap, dy + c.first * g.out_col, g.out_col, c.count, lanes, sum);
-        at += n * tap, sum += n * W;
-      }
-    }
-  }
-}
-
-template <class T>
-void add_row(const TapGrid& g, const T* dy, int lanes, T* total) {
-  Vec<T> acc[4] = {load(total), splat(T(0)), splat(T(0)), splat(T(0))};
-  Index p = 0;
-  for (; p + 4 <= g.cols; p += 4) {
-    LAMINA_UNROLL for (int i = 0; i < 4; ++i) acc[i] += load_some(dy + (p + i) * g.out_col, lanes);
-  }
-  for (; p < g.cols; ++p) acc[0] += load_some(dy + p * g.out_col, lanes);
-  store(total, (acc[0] + acc[1]) + (acc[2] + acc[3]));
-}
-
-// A block onto the sums of vectors from v_begin on, [vector][tap][lane], the last tap that of the bias. An input row
-// serves all output rows that it fed while it is in L1.
-template <class T>
-void lane_block_sums(const TapGrid& g, const LaneGroups& l, const Cut& cut, const LaneRows<T>& x, const RowBlock& b,
-                     Index v_begin, Index v_end, const T* dy, T* sums) {
-  const Index size = (g.depth() + 1) * kLanes<T>;
-  const auto gradient = [&](Index oh, Index v) { return dy + oh * g.out_row + l.first_group(v) * l.outputs; };
-  for (Index ih = b.in_first; ih < b.in_first + b.in_rows; ++ih) {
-    for (Index v = v_begin; v < v_end; ++v) {
-      T* const sum = sums + (v - v_begin) * size;
-      const T* const row = x.at(ih, 0) + (l.first_group(v) - l.first_group(v_begin));
-      for (Index r = 0; r < g.row_taps; ++r) {
-        const Index top = ih - g.row_first - r * g.row_step, oh = top / g.step_h;
-        if (top < 0 || oh * g.step_h != top || oh < b.first || oh >= b.first + b.rows) continue;
-        add_row_products(g, cut, row, x.pixel, r, gradient(oh, v), l.used(), sum);
-      }
-    }
-  }
-  for (Index oh = b.first; oh < b.first + b.rows; ++oh)
-    for (Index v = v_begin; v < v_end; ++v)
-      add_row(g, gradient(oh, v), l.used(), sums + (v - v_begin) * size + g.depth() * kLanes<T>);
-}
-
-template <class T>
-void conv2d_lanes_backward_weight(const Conv2dShape& s, const T* dy, const T* x, T* dw, T* db) {
-  constexpr int W = kLanes<T>;
-  constexpr Index kChunks = 16;
-  const TapGrid image = forward_grid(s);
-  const LaneGroups l = LaneGroups::of<T>(image);
-  const TapGrid g = padded_grid(image, l);
-  const Cut cut(g);
-  const LaneBlocks blocks = LaneBlocks::of<T>(g, l, greatest(1, s.N));
-  const Index units = s.N * blocks.count, chunks = greatest(1, least(units, kChunks));
-  const Index together = l.in_place ? l.vectors : 1, shares = l.vectors / together;
-  const Index size = (g.depth() + 1) * W;  // of the sums of a vector, the last those of the bias
-  Buffer partial_buffer(sizeof(T) * static_cast<std::size_t>(chunks * l.vectors * size));
-  T* const partial = partial_buffer.as<T>();
-  const double cost =
-      2.0 * static_cast<double>(ceil_div(units, chunks) * blocks.rows * g.cols * together) * static_cast<double>(size);
-  const std::size_t bytes = sizeof(T) * static_cast<std::size_t>(blocks.scratch_size<T>(g, l));
-  parallel_for_scratch(chunks * shares, cost, bytes, [&](Index task, void* mine) {
-    const Index chunk = task / shares, v0 = task % shares * together;
-    T* const sums = partial + (chunk * l.vectors + v0) * size;
-    fill_zero(sums, together * size);
-    for (Index unit = chunk * units / chunks; unit < (chunk + 1) * units / chunks; ++unit) {
-      const RowBlock b = blocks.block(g, unit);
-      const LaneRows<T> rows = open_rows(g, image, l, b, x, v0, static_cast<T*>(mine));
-      lane_block_sums(g, l, cut, rows, b, v0, v0 + together, dy + b.n * g.out_image, sums);
-    }
-  });
-  parallel_for(l.vectors, kByte * static_cast<double>(chunks * size) * sizeof(T), [&](Index v) {
-    T* const sums = partial + v * size;
-    for (Index i = 0; i < size; i += W) {
-      Vec<T> sum = load(sums + i);
-      for (Index chunk = 1; chunk < chunks; ++chunk) sum += load(sums + chunk * l.vectors * size + i);
-      store(sums + i, sum);
-    }
-    const Index o = l.first_group(v) * l.outputs, depth = g.depth();
-    // What a vector shares with the one before is written by that alone.
-    const Index begin = v > 0 ? l.first_group(v - 1) * l.outputs + l.used() - o : 0;
-    for (Index i = begin; i < l.used(); ++i) {
-      for (Index t = 0; t < depth; ++t) dw[(o + i) * depth + t] = sums[t * W + i];
-      db[o + i] = sums[depth * W + i];
-    }
   });
 }
 
