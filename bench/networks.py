@@ -94,11 +94,50 @@ def conv_autoencoder() -> nn.Sequential:
     )
 
 
+def convnetjs_cifar() -> nn.Sequential:
+    """ConvNetJS's demonstration net for CIFAR-10: three 5x5 convolutions, each halved."""
+    parts: list[nn.Module] = []
+    for channels, filters in ((3, 16), (16, 20), (20, 20)):
+        parts += [nn.Conv2d(channels, filters, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2)]
+    return nn.Sequential(*parts, nn.Flatten(), nn.Linear(320, 10))
+
+
+def _normalised(channels: int, filters: int, kernel: int, **options: int) -> list[nn.Module]:
+    layer = nn.Conv2d(channels, filters, kernel, padding=kernel // 2, **options)
+    return [layer, nn.BatchNorm2d(filters)]
+
+
+def separable_net() -> nn.Sequential:
+    """Depthwise 3x3 and then 1x1 convolutions, as in MobileNet (Howard et al. 2017), for 32x32x3."""
+    parts = [*_normalised(3, 32, 3), nn.ReLU()]
+    for channels, filters, stride in ((32, 64, 1), (64, 128, 2), (128, 128, 1), (128, 256, 2)):
+        parts += [*_normalised(channels, channels, 3, stride=stride, groups=channels), nn.ReLU()]
+        parts += [*_normalised(channels, filters, 1), nn.ReLU()]
+    return nn.Sequential(*parts, nn.GlobalAvgPool2d(), nn.Linear(256, 10))
+
+
+def residual_net() -> nn.Sequential:
+    """ResNet-8 for 32x32x3 (He et al. 2016): three blocks of two convolutions, all normalised."""
+    parts = [*_normalised(3, 16, 3), nn.ReLU()]
+    for channels, filters, stride in ((16, 16, 1), (16, 32, 2), (32, 64, 2)):
+        inner = [
+            *_normalised(channels, filters, 3, stride=stride),
+            nn.ReLU(),
+            *_normalised(filters, filters, 3),
+        ]
+        past = nn.Sequential(*_normalised(channels, filters, 1, stride=stride)) if stride > 1 else None
+        parts += [nn.Residual(nn.Sequential(*inner), shortcut=past), nn.ReLU()]
+    return nn.Sequential(*parts, nn.GlobalAvgPool2d(), nn.Linear(64, 10))
+
+
 _ALPHABET = 65  # of tinyshakespeare
 
 NETWORKS = {
     "lenet5": Network("lenet5", lm.models.lenet5, (28, 28, 1), 64, "cross_entropy"),
     "vgg_small": Network("vgg_small", lm.models.vgg_small, (32, 32, 3), 64, "cross_entropy"),
+    "convnetjs_cifar": Network("convnetjs_cifar", convnetjs_cifar, (32, 32, 3), 64, "cross_entropy"),
+    "separable_net": Network("separable_net", separable_net, (32, 32, 3), 64, "cross_entropy"),
+    "residual_net": Network("residual_net", residual_net, (32, 32, 3), 64, "cross_entropy"),
     "autoencoder": Network("autoencoder", lm.models.autoencoder, (784,), 100, "mse"),
     "sigmoid_autoencoder": Network("sigmoid_autoencoder", sigmoid_autoencoder, (784,), 100, "mse"),
     "k_sparse_autoencoder": Network("k_sparse_autoencoder", k_sparse_autoencoder, (784,), 100, "mse"),
@@ -112,23 +151,47 @@ NETWORKS = {
 }
 
 
+_RESIDUAL = {"layers": "module", "shortcut": "shortcut"}
+_KINDS = {
+    nn.Linear: "linear",
+    nn.ReLU: "relu",
+    nn.Sigmoid: "sigmoid",
+    nn.BatchNorm2d: "batch_norm",
+    nn.GlobalAvgPool2d: "global_avg_pool",
+}
+
+
 def layers(network: Network) -> list[dict[str, Any]]:
     """The network for peers; weights are named as in its state dict."""
     model = network.build()
     if isinstance(model, CharLSTM):
         return _char_layers(model)
-    described: list[dict[str, Any]] = []
     volumes = {row.name: row.x_shape for row in summarize(model, network.sample).rows}
+    return _described(model, "", volumes)
+
+
+def _described(model: Any, prefix: str, volumes: dict[str, tuple[int, ...]]) -> list[dict[str, Any]]:
+    """The layers of a Sequential whose state dict names them from `prefix` on."""
+    described: list[dict[str, Any]] = []
     for i, layer in enumerate(model):
-        names = {name: f"{i}.{name}" for name, _ in layer.named_parameters()}
-        described.append(_words(layer, volumes[str(i)]) | names)
+        name = f"{prefix}{i}"
+        if isinstance(layer, nn.Residual):
+            parts = {"layers": layer.module, "shortcut": layer.shortcut or ()}
+            inner = {
+                key: _described(part, f"{name}.{_RESIDUAL[key]}.", volumes) for key, part in parts.items()
+            }
+            described.append({"kind": "residual", **inner})
+            continue
+        names = {parameter: f"{name}.{parameter}" for parameter, _ in layer.named_parameters()}
+        described.append(_words(layer, volumes[name]) | names)
     return described
 
 
 def _words(layer: nn.Module, volume: tuple[int, ...]) -> dict[str, Any]:
     """What a layer does, but for its weights; `volume` is the shape of a sample that comes in."""
     if isinstance(layer, nn.Conv2d):
-        return {"kind": "conv2d", "stride": layer.stride, "padding": layer.padding}
+        options = {name: getattr(layer, name) for name in ("stride", "padding", "groups")}
+        return {"kind": "conv2d", **options}
     if isinstance(layer, nn.ConvTranspose2d):
         options = {name: getattr(layer, name) for name in ("stride", "padding", "output_padding")}
         return {"kind": "conv_transpose2d", **options}
@@ -138,10 +201,9 @@ def _words(layer: nn.Module, volume: tuple[int, ...]) -> dict[str, Any]:
         return {"kind": "flatten", "volume": volume}
     if isinstance(layer, TiedKSparse):
         return {"kind": "tied_k_sparse", "k": layer.k}
-    kinds = {nn.Linear: "linear", nn.ReLU: "relu", nn.Sigmoid: "sigmoid"}
-    if type(layer) not in kinds:
+    if type(layer) not in _KINDS:
         raise TypeError(f"the peers have no words for {layer!r}")
-    return {"kind": kinds[type(layer)]}
+    return {"kind": _KINDS[type(layer)]}
 
 
 def _char_layers(model: CharLSTM) -> list[dict[str, Any]]:

@@ -36,6 +36,9 @@ KERNELS = (
 MODELS = (
     "lenet5",
     "vgg_small",
+    "convnetjs_cifar",
+    "separable_net",
+    "residual_net",
     "autoencoder",
     "sigmoid_autoencoder",
     "k_sparse_autoencoder",

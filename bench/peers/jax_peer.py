@@ -1,7 +1,7 @@
 """JAX on XLA's CPU compiler: every case is one jitted function, in lamina's own layout (NHWC)."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -12,6 +12,7 @@ from peers.worker import Arrays, Epoch, Job, Unsupported, serve
 
 VARIANTS = {"kernels": [""], "training": [""], "epoch": [""]}
 BETAS, ADAM_EPS = (0.9, 0.999), 1e-8
+NORM_EPS = 1e-5
 
 
 def conv(x: Any, w: Any, b: Any, stride: int, padding: int, dilation: int, groups: int) -> Any:
@@ -125,14 +126,37 @@ def kernel(spec: dict[str, Any], a: Arrays) -> Job:
     return Job(call, results)
 
 
-def network(layers: list[dict[str, Any]]) -> Callable[[dict[str, Any], Any], Any]:
+def batch_norm(x: Any, w: Any, b: Any, training: bool) -> Any:
+    """With the batch's own mean and variance, or with those of a net that has not been trained, 0 and 1."""
+    mean, var = (x.mean((0, 1, 2)), x.var((0, 1, 2))) if training else (0.0, 1.0)
+    return (x - mean) * (lax.rsqrt(var + NORM_EPS) * w) + b
+
+
+def parameters(layers: list[dict[str, Any]]) -> Iterator[str]:
+    """The names of all weights."""
+    for layer in layers:
+        for part in ("weight", "weight_ih", "weight_hh", "bias", "back"):
+            if part in layer:
+                yield layer[part]
+        yield from parameters([*layer.get("layers", []), *layer.get("shortcut", [])])
+
+
+def network(layers: list[dict[str, Any]], training: bool) -> Callable[[dict[str, Any], Any], Any]:
     """(parameters by name, x) -> y."""
 
     def forward(p: dict[str, Any], x: Any) -> Any:
         for layer in layers:
             kind = layer["kind"]
             if kind == "conv2d":
-                x = conv(x, p[layer["weight"]], p[layer["bias"]], layer["stride"], layer["padding"], 1, 1)
+                sizes = (layer["stride"], layer["padding"], 1, layer["groups"])
+                x = conv(x, p[layer["weight"]], p[layer["bias"]], *sizes)
+            elif kind == "batch_norm":
+                x = batch_norm(x, p[layer["weight"]], p[layer["bias"]], training)
+            elif kind == "residual":
+                inner, past = (network(layer[part], training) for part in ("layers", "shortcut"))
+                x = inner(p, x) + past(p, x)
+            elif kind == "global_avg_pool":
+                x = x.mean((1, 2))
             elif kind == "conv_transpose2d":
                 options = {name: layer[name] for name in ("stride", "padding", "output_padding")}
                 x = conv_transpose(x, p[layer["weight"]], p[layer["bias"]], **options)
@@ -162,15 +186,12 @@ class Training:
     """A network, its loss and Adam (which JAX leaves to its users), jitted as one step."""
 
     def __init__(self, spec: dict[str, Any], a: Arrays) -> None:
-        self.forward = network(spec["layers"])
-        self.predict = jax.jit(self.forward)
-        groups = [group for layer in spec["layers"] for group in layer.get("layers", [layer])]
-        parts = ("weight", "weight_ih", "weight_hh", "bias", "back")
-        names = [group[part] for group in groups for part in parts if part in group]
-        parameters = {name: jnp.asarray(a[name]) for name in names}
-        m, v = ({name: jnp.zeros_like(p) for name, p in parameters.items()} for _ in range(2))
+        self.forward = network(spec["layers"], training=True)
+        self.predict = jax.jit(network(spec["layers"], training=False))
+        given = {name: jnp.asarray(a[name]) for name in parameters(spec["layers"])}
+        m, v = ({name: jnp.zeros_like(p) for name, p in given.items()} for _ in range(2))
         self.cross_entropy, self.lr = spec["loss"] == "cross_entropy", spec["lr"]
-        self.state = (parameters, m, v, jnp.float32(0))
+        self.state = (given, m, v, jnp.float32(0))
         self._step = jax.jit(self._update, donate_argnums=0)
 
     def _loss(self, p: dict[str, Any], x: Any, y: Any) -> Any:

@@ -114,47 +114,82 @@ _PLAIN = {
     "relu": keras.layers.ReLU,
     "sigmoid": lambda: keras.layers.Activation("sigmoid"),
     "flatten": keras.layers.Flatten,
+    "global_avg_pool": keras.layers.GlobalAveragePooling2D,
 }
+# A layer and its weights.
+Part = tuple[Any, list[np.ndarray]]
 
 
 def network(layers: list[dict[str, Any]], a: Arrays) -> Any:
     """The described layers with the given weights."""
-    model = keras.Sequential()
-    model.add(keras.layers.Input(a["x"].shape[1:], dtype=a["x"].dtype.name))
-    weights = []
-    for layer in layers:
-        kind = layer["kind"]
-        if kind == "tied_k_sparse":
-            weights += [a[layer[name]] for name in ("weight", "bias", "back")]
-            model.add(_TiedKSparse(layer["k"], len(a[layer["weight"]])))
-            continue
-        if "weight" in layer:
-            w = a[layer["weight"]]
-            weights += [w.transpose(1, 2, 3, 0) if w.ndim == 4 else w.T, a[layer["bias"]]]
-        if kind == "conv2d":
-            if layer["padding"]:
-                model.add(keras.layers.ZeroPadding2D(layer["padding"]))
-            o, kernel, _, _ = w.shape
-            model.add(keras.layers.Conv2D(o, kernel, layer["stride"]))
-        elif kind == "conv_transpose2d":
-            # Keras' own paddings begin elsewhere: the whole, without what the padding takes off.
-            before, after = layer["padding"], layer["padding"] - layer["output_padding"]
-            model.add(keras.layers.Conv2DTranspose(w.shape[3], w.shape[1], layer["stride"]))
-            model.add(keras.layers.Cropping2D(((before, after), (before, after))))
-        elif kind == "one_hot":
-            model.add(keras.layers.Lambda(keras.ops.one_hot, arguments={"num_classes": layer["size"]}))
-        elif kind == "lstm":
-            for names in layer["layers"]:
-                weights += [a[names["weight_ih"]].T, a[names["weight_hh"]].T, a[names["bias"]]]
-                model.add(keras.layers.LSTM(a[names["weight_hh"]].shape[1], return_sequences=True))
-        elif kind == "linear":
-            model.add(keras.layers.Dense(len(w)))
-        elif kind == "max_pool2d":
-            model.add(keras.layers.MaxPooling2D(layer["size"]))
-        else:
-            model.add(_PLAIN[kind]())
-    model.set_weights(weights)
+    x = keras.layers.Input(a["x"].shape[1:], dtype=a["x"].dtype.name)
+    parts: list[Part] = []
+    model = keras.Model(x, _applied(layers, a, x, parts))
+    for layer, weights in parts:
+        layer.set_weights(weights)
     return model
+
+
+def _applied(layers: list[dict[str, Any]], a: Arrays, x: Any, parts: list[Part]) -> Any:
+    """What the layers make of x; those that have weights are noted in `parts`."""
+    for layer in layers:
+        if layer["kind"] == "residual":
+            inner, past = (_applied(layer[part], a, x, parts) for part in ("layers", "shortcut"))
+            x = keras.layers.Add()([inner, past])
+            continue
+        for made, weights in _made(layer, a):
+            x = made(x)
+            if weights:
+                parts.append((made, weights))
+    return x
+
+
+def _made(layer: dict[str, Any], a: Arrays) -> list[Part]:
+    """Keras' layers for one of ours."""
+    kind = layer["kind"]
+    if kind == "tied_k_sparse":
+        weights = [a[layer[name]] for name in ("weight", "bias", "back")]
+        return [(_TiedKSparse(layer["k"], len(a[layer["weight"]])), weights)]
+    if kind == "one_hot":
+        return [(keras.layers.Lambda(keras.ops.one_hot, arguments={"num_classes": layer["size"]}), [])]
+    if kind == "lstm":
+        return [
+            _lstm(*(a[names[part]] for part in ("weight_ih", "weight_hh", "bias")))
+            for names in layer["layers"]
+        ]
+    if kind == "max_pool2d":
+        return [(keras.layers.MaxPooling2D(layer["size"]), [])]
+    if "weight" not in layer:
+        return [(_PLAIN[kind](), [])]
+    w, b = a[layer["weight"]], a[layer["bias"]]
+    if kind == "batch_norm":
+        return [(keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-5), [w, b, 0 * w, 0 * w + 1])]
+    if kind == "linear":
+        return [(keras.layers.Dense(len(w)), [w.T, b])]
+    return _convolution(layer, w, b)
+
+
+def _lstm(w_ih: np.ndarray, w_hh: np.ndarray, b: np.ndarray) -> Part:
+    return keras.layers.LSTM(w_hh.shape[1], return_sequences=True), [w_ih.T, w_hh.T, b]
+
+
+def _convolution(layer: dict[str, Any], w: np.ndarray, b: np.ndarray) -> list[Part]:
+    if layer["kind"] == "conv_transpose2d":
+        # Keras' own paddings begin elsewhere: the whole, without what the padding takes off.
+        before, after = layer["padding"], layer["padding"] - layer["output_padding"]
+        made = keras.layers.Conv2DTranspose(w.shape[3], w.shape[1], layer["stride"])
+        cropping = keras.layers.Cropping2D(((before, after), (before, after)))
+        return [(made, [w.transpose(1, 2, 3, 0), b]), (cropping, [])]
+    padding: list[Part] = []
+    if layer["padding"]:
+        padding.append((keras.layers.ZeroPadding2D(layer["padding"]), []))
+    if layer["groups"] == 1:
+        made = keras.layers.Conv2D(len(w), w.shape[1], layer["stride"])
+        return [*padding, (made, [w.transpose(1, 2, 3, 0), b])]
+    if layer["groups"] != len(w) or w.shape[3] > 1:
+        raise Unsupported("groups of several channels cannot be trained on processors")
+    made = keras.layers.DepthwiseConv2D(w.shape[1], layer["stride"])
+    return [*padding, (made, [w.transpose(1, 2, 0, 3), b])]
 
 
 def compiled(spec: dict[str, Any], a: Arrays) -> Any:

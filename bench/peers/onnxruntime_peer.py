@@ -60,12 +60,13 @@ def model(spec: dict[str, Any], a: Arrays) -> Job:
     volume: list[int] | None = None
     for layer in spec["layers"]:
         kind = layer["kind"]
-        if kind in ("one_hot", "lstm", "tied_k_sparse"):
-            raise Unsupported("no sequences and no sparse codes here")
+        if kind in ("one_hot", "lstm", "tied_k_sparse", "residual", "batch_norm", "global_avg_pool"):
+            raise Unsupported("no sequences, sparse codes, shortcuts and normalisation here")
         if "weight" in layer:
             weights[layer["weight"]], weights[layer["bias"]] = outward(a[layer["weight"]]), a[layer["bias"]]
         if kind == "conv2d":
             options = {"pads": [layer["padding"]] * 4, "strides": [layer["stride"]] * 2}
+            options["group"] = layer["groups"]
             nodes.append(("Conv", [layer["weight"], layer["bias"]], options))
         elif kind == "conv_transpose2d":
             options = {"pads": [layer["padding"]] * 4, "strides": [layer["stride"]] * 2}

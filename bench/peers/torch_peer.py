@@ -215,8 +215,13 @@ def network(layers: list[dict[str, Any]], a: Arrays) -> nn.Sequential:
             _fill(found[-1], w, a[layer["bias"]])
         elif kind == "max_pool2d":
             found.append(nn.MaxPool2d(layer["size"]))
+        elif kind == "batch_norm":
+            found.append(nn.BatchNorm2d(len(a[layer["weight"]])))
+            _fill(found[-1], torch.from_numpy(a[layer["weight"]]), a[layer["bias"]])
+        elif kind == "residual":
+            found.append(_Residual(*(network(layer[part], a) for part in ("layers", "shortcut"))))
         else:
-            found.append({"relu": nn.ReLU, "sigmoid": nn.Sigmoid, "flatten": nn.Flatten}[kind]())
+            found.append(_PLAIN[kind]())
         volume = layer["volume"] if kind == "flatten" else None
     return nn.Sequential(*found)
 
@@ -224,13 +229,36 @@ def network(layers: list[dict[str, Any]], a: Arrays) -> nn.Sequential:
 def _convolution(kind: str, layer: dict[str, Any], a: Arrays) -> nn.Module:
     w = image(a[layer["weight"]], last=False)
     first, last, kernel, _ = w.shape
-    options = {name: layer[name] for name in ("stride", "padding", "output_padding") if name in layer}
+    options = {
+        name: layer[name] for name in ("stride", "padding", "output_padding", "groups") if name in layer
+    }
     if kind == "conv2d":
-        made: nn.Module = nn.Conv2d(last, first, kernel, **options)
+        made: nn.Module = nn.Conv2d(last * layer["groups"], first, kernel, **options)
     else:
         made = nn.ConvTranspose2d(first, last, kernel, **options)
     _fill(made, w, a[layer["bias"]])
     return made
+
+
+class _Residual(nn.Module):
+    """What the layers make of x, and x by its shortcut, which may be of no layers."""
+
+    def __init__(self, layers: nn.Module, shortcut: nn.Module) -> None:
+        super().__init__()
+        self.layers, self.shortcut = layers, shortcut
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layers(x) + self.shortcut(x)
+
+
+class _GlobalAvgPool(nn.Module):
+    """The mean of each channel."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.mean((2, 3))
+
+
+_PLAIN = {"relu": nn.ReLU, "sigmoid": nn.Sigmoid, "flatten": nn.Flatten, "global_avg_pool": _GlobalAvgPool}
 
 
 class _TiedKSparse(nn.Module):
@@ -320,6 +348,7 @@ def model(spec: dict[str, Any], a: Arrays, variant: str) -> Job:
     if spec["pass"] == "predict":
         if "fused" in variant:
             raise Unsupported("predicting takes no optimiser")
+        training.model.eval()
         return Job(lambda: training.predict(x), lambda: {"y": back(training.predict(x))})
 
     def losses() -> Arrays:

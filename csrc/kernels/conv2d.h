@@ -1,7 +1,7 @@
 // Which algorithm a convolution takes.
 #pragma once
 #include "kernels/conv_backward_weight.h"
-#include "kernels/conv_depthwise.h"
+#include "kernels/conv_depthwise_backward_weight.h"
 #include "kernels/im2col.h"
 #include "kernels/reduce.h"
 #include "kernels/winograd_backward_weight.h"
@@ -15,7 +15,11 @@ LAMINA_INLINE Algorithm choose_algorithm(const Conv2dShape& s, Algorithm asked) 
   if (asked != Algorithm::automatic && asked != Algorithm::fast) return asked;
   return s.OW < 4 && s.N * s.OH * s.OW >= 16 ? Algorithm::im2col : Algorithm::direct;
 }
-LAMINA_INLINE bool is_depthwise(const Conv2dShape& s) { return s.groups == s.C && s.groups == s.O && s.groups > 1; }
+// So few channels a group that a vector of several groups' channels is the better tile.
+template <class T>
+LAMINA_INLINE bool takes_lanes(const Conv2dShape& s, Algorithm asked) {
+  return asked != Algorithm::im2col && s.groups > 1 && greatest(s.C, s.O) <= kHalfLanes<T> * s.groups;
+}
 
 // Winograd's way with tiles of M x M outputs (of a rows x cols image), counted as the multiply-adds that would take as
 // long. Measured on all instruction sets: to bring a channel of a tile to its positions or back takes as long as 16
@@ -44,7 +48,7 @@ void conv2d(const Conv2dShape& s, Algorithm algorithm, const T* x, const T* w, c
   const int tile = winograd_tile<T>(s, algorithm, s.OH, s.OW, kFilterCost);
   if (tile == 2) return conv2d_winograd<T, 2>(s, x, w, b, y);
   if (tile == 4) return conv2d_winograd<T, 4>(s, x, w, b, y);
-  if (is_depthwise(s) && algorithm != Algorithm::im2col) return conv2d_depthwise(s, x, w, b, y);
+  if (takes_lanes<T>(s, algorithm)) return conv2d_lanes(s, x, w, b, y);
   if (choose_algorithm(s, algorithm) == Algorithm::im2col) return conv2d_im2col(s, x, w, b, y);
   conv2d_direct(s, x, w, b, y);
 }
@@ -64,7 +68,7 @@ void conv2d_backward_input(const Conv2dShape& s, Algorithm algorithm, const T* d
   const int tile = winograd_tile<T>(s, algorithm, s.H, s.W, kFilterCost);
   if (tile == 2) return conv2d_winograd_backward_input<T, 2>(s, dy, w, dx);
   if (tile == 4) return conv2d_winograd_backward_input<T, 4>(s, dy, w, dx);
-  if (is_depthwise(s) && algorithm != Algorithm::im2col) return conv2d_depthwise_backward_input(s, dy, w, dx);
+  if (takes_lanes<T>(s, algorithm)) return conv2d_lanes_backward_input(s, dy, w, dx);
   if ((algorithm == Algorithm::automatic || algorithm == Algorithm::fast) && wastes_lanes<T>(s))
     algorithm = Algorithm::im2col;
   if (choose_algorithm(s, algorithm) == Algorithm::im2col) return conv2d_im2col_backward_input(s, dy, w, dx);
@@ -76,7 +80,7 @@ void conv2d_backward_weight(const Conv2dShape& s, Algorithm algorithm, const T* 
   const int tile = winograd_tile<T>(s, algorithm, s.OH, s.OW, kFilterSumsCost);
   if (tile == 2) return conv2d_winograd_backward_weight<T, 2>(s, dy, x, dw, db);
   if (tile == 4) return conv2d_winograd_backward_weight<T, 4>(s, dy, x, dw, db);
-  if (is_depthwise(s) && algorithm != Algorithm::im2col) return conv2d_depthwise_backward_weight(s, dy, x, dw, db);
+  if (takes_lanes<T>(s, algorithm)) return conv2d_lanes_backward_weight(s, dy, x, dw, db);
   if (choose_algorithm(s, algorithm) == Algorithm::direct) return conv2d_direct_backward_weight(s, dy, x, dw, db);
   conv2d_im2col_backward_weight(s, dy, x, dw);
   sum_rows(s.N * s.OH * s.OW, s.O, dy, db);

@@ -140,10 +140,7 @@ struct WeightPlan {
 template <class T>
 void conv2d_direct_backward_weight(const Conv2dShape& s, const T* dy, const T* x, T* dw, T* db) {
   const Index C = s.C / s.groups, O = s.O / s.groups;
-  const TapGrid g{s.H,        s.W,          C,    s.C,     s.KH,
-                  -s.top,     s.dilation_h, s.KW, -s.left, s.dilation_w,
-                  s.stride_h, s.stride_w,   s.OH, s.OW,    s.OH * s.OW * s.O,
-                  s.OW * s.O, s.O,          O,    s.groups};
+  const TapGrid g = forward_grid(s);
   const bool in_place = g.inside(), by_taps = !in_place && C >= kMaxRows;
   const Index panels = panel_count<T>(O), depth = g.depth(), width = panels * kPanel<T>,
               chunk_size = s.groups * width * depth;

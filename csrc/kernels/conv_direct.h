@@ -222,15 +222,23 @@ void direct_conv(const TapGrid& g, Index N, const T* x, const T* packed, const T
   });
 }
 
+LAMINA_INLINE TapGrid forward_grid(const Conv2dShape& s) {
+  return {s.H,        s.W,          s.C / s.groups, s.C,     s.KH,
+          -s.top,     s.dilation_h, s.KW,           -s.left, s.dilation_w,
+          s.stride_h, s.stride_w,   s.OH,           s.OW,    s.OH * s.OW * s.O,
+          s.OW * s.O, s.O,          s.O / s.groups, s.groups};
+}
+template <class T>
+LAMINA_INLINE TapFilters<T> forward_filters(const Conv2dShape& s, const T* w) {
+  const Index C = s.C / s.groups, filter = s.KH * s.KW * C;
+  return {w, s.O / s.groups * filter, s.KW * C, C, 1, filter};
+}
+
 template <class T>
 void conv2d_direct(const Conv2dShape& s, const T* x, const T* w, const T* b, T* y) {
-  const Index C = s.C / s.groups, O = s.O / s.groups;
-  const TapGrid g{s.H,          s.W,  s.C / s.groups,    s.C,          s.KH,       -s.top,
-                  s.dilation_h, s.KW, -s.left,           s.dilation_w, s.stride_h, s.stride_w,
-                  s.OH,         s.OW, s.OH * s.OW * s.O, s.OW * s.O,   s.O,        O,
-                  s.groups};
+  const TapGrid g = forward_grid(s);
   Buffer packed(sizeof(T) * static_cast<std::size_t>(g.packed_size(kPanel<T>)));
-  pack_filters<T>(g, {w, O * s.KH * s.KW * C, s.KW * C, C, 1, s.KH * s.KW * C}, packed.as<T>());
+  pack_filters<T>(g, forward_filters(s, w), packed.as<T>());
   direct_conv(g, s.N, x, packed.as<T>(), b, y);
 }
 
@@ -254,10 +262,10 @@ LAMINA_INLINE PhaseTaps phase_taps(Index phase, Index padding, Index kernel, Ind
   return t;
 }
 
-template <class T>
-void conv2d_direct_backward_input(const Conv2dShape& s, const T* dy, const T* w, T* dx) {
+// Backward to the input as convolutions of dy: convolve(grid, its filters, where dx begins) for each phase.
+template <class T, class F>
+void for_phases(const Conv2dShape& s, const T* w, F&& convolve) {
   const Index C = s.C / s.groups, O = s.O / s.groups, filter = s.KH * s.KW * C;
-  Buffer packed(sizeof(T) * static_cast<std::size_t>(s.groups * panel_count<T>(C) * kPanel<T> * s.KH * s.KW * O));
   for (Index a = 0; a < least(s.stride_h, s.H); ++a) {
     for (Index c = 0; c < least(s.stride_w, s.W); ++c) {
       const PhaseTaps v = phase_taps(a, s.top, s.KH, s.stride_h, s.dilation_h);
@@ -282,13 +290,21 @@ void conv2d_direct_backward_input(const Conv2dShape& s, const T* dy, const T* w,
                       s.stride_w * s.C,
                       C,
                       s.groups};
-      pack_filters<T>(
-          g,
-          {w + v.first_tap * s.KW * C + h.first_tap * C, O * filter, v.tap_step * s.KW * C, h.tap_step * C, filter, 1},
-          packed.as<T>());
-      direct_conv<T>(g, s.N, dy, packed.as<T>(), nullptr, dx + (a * s.W + c) * s.C);
+      const T* first = w + v.first_tap * s.KW * C + h.first_tap * C;
+      convolve(g, TapFilters<T>{first, O * filter, v.tap_step * s.KW * C, h.tap_step * C, filter, 1},
+               (a * s.W + c) * s.C);
     }
   }
+}
+
+template <class T>
+void conv2d_direct_backward_input(const Conv2dShape& s, const T* dy, const T* w, T* dx) {
+  const Index panels = panel_count<T>(s.C / s.groups);
+  Buffer packed(sizeof(T) * static_cast<std::size_t>(panels * kPanel<T> * s.KH * s.KW * s.O));
+  for_phases(s, w, [&](const TapGrid& g, const TapFilters<T>& filters, Index origin) {
+    pack_filters<T>(g, filters, packed.as<T>());
+    direct_conv<T>(g, s.N, dy, packed.as<T>(), nullptr, dx + origin);
+  });
 }
 
 }  // namespace

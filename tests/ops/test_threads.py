@@ -42,6 +42,8 @@ LARGE = [
             ("1x1", (6, 20, 20, 48), (40, 1, 1, 48), {}),
             ("groups", (4, 20, 20, 32), (48, 3, 3, 8), {"groups": 4, "padding": 1}),
             ("depthwise", (3, 25, 24, 40), (40, 3, 3, 1), {"groups": 40, "padding": 1}),
+            ("depthwise_stride", (19, 12, 13, 48), (48, 5, 5, 1), {"groups": 48, "padding": 2, "stride": 2}),
+            ("groups_of_2", (5, 20, 21, 40), (40, 3, 3, 2), {"groups": 20, "padding": 1}),
         ]
     ),
     *(
