@@ -94,14 +94,6 @@ def conv_autoencoder() -> nn.Sequential:
     )
 
 
-def convnetjs_cifar() -> nn.Sequential:
-    """ConvNetJS's demonstration net for CIFAR-10: three 5x5 convolutions, each halved."""
-    parts: list[nn.Module] = []
-    for channels, filters in ((3, 16), (16, 20), (20, 20)):
-        parts += [nn.Conv2d(channels, filters, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2)]
-    return nn.Sequential(*parts, nn.Flatten(), nn.Linear(320, 10))
-
-
 def _normalised(channels: int, filters: int, kernel: int, **options: int) -> list[nn.Module]:
     layer = nn.Conv2d(channels, filters, kernel, padding=kernel // 2, **options)
     return [layer, nn.BatchNorm2d(filters)]
@@ -135,7 +127,9 @@ _ALPHABET = 65  # of tinyshakespeare
 NETWORKS = {
     "lenet5": Network("lenet5", lm.models.lenet5, (28, 28, 1), 64, "cross_entropy"),
     "vgg_small": Network("vgg_small", lm.models.vgg_small, (32, 32, 3), 64, "cross_entropy"),
-    "convnetjs_cifar": Network("convnetjs_cifar", convnetjs_cifar, (32, 32, 3), 64, "cross_entropy"),
+    "convnetjs_cifar": Network(
+        "convnetjs_cifar", lm.models.convnetjs_cifar10, (32, 32, 3), 64, "cross_entropy"
+    ),
     "separable_net": Network("separable_net", separable_net, (32, 32, 3), 64, "cross_entropy"),
     "residual_net": Network("residual_net", residual_net, (32, 32, 3), 64, "cross_entropy"),
     "autoencoder": Network("autoencoder", lm.models.autoencoder, (784,), 100, "mse"),

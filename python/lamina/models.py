@@ -86,7 +86,7 @@ def convnetjs_cifar10(*, num_classes: int = 10) -> nn.Sequential:
 
 def _rectified(channels: int, maps: int, kernel: int) -> list[nn.Module]:
     """A convolution that keeps the size, and its relu."""
-    conv = nn.Conv2d(channels, maps, kernel, padding="same")
+    conv = nn.Conv2d(channels, maps, kernel, padding=kernel // 2)
     return [_as_convnetjs(conv, 0.1), nn.ReLU()]
 
 
