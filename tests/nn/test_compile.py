@@ -259,7 +259,7 @@ def test_wrong_input():
 
 # by itself --------------------------------------------------------------------------------------------
 def plan(model, x):
-    return plans.plan_of(model, x, nn.Module._changes)
+    return plans.plan_of(model, x, nn.Module._changed)
 
 
 def test_predict_compiles_what_is_small_from_the_third_call_on():
@@ -296,6 +296,8 @@ def test_predict_sees_every_change():
     check()
     with lm.use_backend("numpy"):
         check()
+    delattr(model, "2")
+    check()
     model.load_state_dict({name: np.ones_like(array) for name, array in model.state_dict().items()})
     check()
 

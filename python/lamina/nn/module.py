@@ -47,7 +47,7 @@ class Module:
 
     training: bool = True  # False after eval(): dropout and the like are switched off
     _buffer_names: tuple[str, ...] = ()
-    _changes = 0  # of any module's attributes
+    _changed = object()  # another one after every change of any module's attributes
     _input_shape: int | tuple[int, ...] | None = None  # that of the last summary
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -57,8 +57,12 @@ class Module:
                 f"copy into .{name}.data[...], or set nn.Parameter(...)"
             )
         if name != "training":
-            Module._changes += 1
+            Module._changed = object()
         object.__setattr__(self, name, value)
+
+    def __delattr__(self, name: str) -> None:
+        Module._changed = object()
+        object.__delattr__(self, name)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """What the module computes; called through `module(x)`."""
@@ -247,7 +251,7 @@ class Module:
         elif isinstance(batch_size, bool) or not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
             raise ValueError(f"predict: batch_size must be an int of at least 1, got {batch_size!r}")
         small = 0 < array.size <= MOST_ELEMENTS and len(array) <= batch_size
-        plan = plan_of(self, array, Module._changes) if small and config.has_plans() else None
+        plan = plan_of(self, array, Module._changed) if small and config.has_plans() else None
         if plan is not None and not watchers:
             return plan(array)
         with evaluating(self), no_grad():

@@ -179,22 +179,22 @@ def _another(example: Array) -> Array:
 class _Known:
     """What `predict` knows of a model: by (shape, dtype) its plan, False for none, None if seen but once."""
 
-    def __init__(self, changes: int) -> None:
-        self.changes = changes
+    def __init__(self, changed: object) -> None:
+        self.changed = changed
         self.plans: dict[Any, Compiled | bool | None] = {}
 
 
 _known: weakref.WeakKeyDictionary[Any, _Known] = weakref.WeakKeyDictionary()
 
 
-def plan_of(model: Any, x: Array, changes: int) -> Compiled | None:
+def plan_of(model: Any, x: Array, changed: object) -> Compiled | None:
     """The plan of a model of the library's own modules, from the second x of a shape on; None if it has none.
 
-    changes: a number that is another one after any change of a module.
+    changed: an object that is another one after any change of a module.
     """
     known = _known.get(model)
-    if known is None or known.changes != changes or len(known.plans) > _MOST_PLANS:
-        known = _known[model] = _Known(changes)
+    if known is None or known.changed is not changed or len(known.plans) > _MOST_PLANS:
+        known = _known[model] = _Known(changed)
     key = x.shape, x.dtype
     if key not in known.plans:
         known.plans[key] = None
