@@ -84,7 +84,8 @@ struct LaneBlocks {
     constexpr Index kTasks = 64, kLeast = 4;
     Index rows = greatest(kLeast, ceil_div(g.rows, ceil_div(kTasks, N * (l.in_place ? 1 : l.vectors))));
     if (!l.in_place) {
-      const Index fit = kBlockBytes / (g.W * g.C * kLanes<T> * static_cast<Index>(sizeof(T)));
+      const Index row = greatest(1, g.W) * g.C * kLanes<T>;  // a phase of the way back may have no taps, and so no rows
+      const Index fit = kBlockBytes / (row * static_cast<Index>(sizeof(T)));
       rows = least(rows, greatest(1, (fit - g.span_h(1)) / g.step_h + 1));
     }
     rows = ceil_div(g.rows, ceil_div(g.rows, rows));

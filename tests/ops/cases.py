@@ -168,6 +168,8 @@ CONV2D = [
         _conv("depthwise_stride_over_kernel", (2, 7, 8, 17), 17, (2, 2), groups=17, stride=3),
         _conv("depthwise_long", (1, 2, 37, 16), 16, (3, 3), groups=16, padding=1),
         _conv("depthwise_many_images", (19, 3, 4, 17), 17, (3, 3), groups=17, padding=1),
+        _conv("groups_stride_over_kernel", (2, 7, 8, 6), 9, (2, 2), groups=3, stride=3),
+        _conv("groups_stride_dilated", (1, 9, 8, 6), 4, (3, 2), groups=2, stride=(2, 3), dilation=(1, 2)),
         _conv("groups_of_2", (2, 5, 7, 36), 36, (3, 3), groups=18, padding=1),
         _conv("groups_of_3_to_2", (1, 7, 6, 15), 10, (3, 3), groups=5, stride=2, padding=1),
         _conv("groups_of_1_to_4", (2, 5, 5, 7), 28, (3, 3), groups=7, padding=(0, 1)),
