@@ -1,6 +1,7 @@
 """Long runs: memory stays flat where sizes change from step to step; no folder is in memory as a whole."""
 
 import gc
+import mmap
 import os
 import subprocess
 import sys
@@ -43,7 +44,8 @@ def test_growth_is_noticed(memory, capsys, kind):
 
     def step():
         if kind == "memory":
-            kept.append(bytearray(b"x" * 200_000))
+            kept.append(mmap.mmap(-1, 200_000))  # memory of its own: a list could use what was freed before
+            kept[-1].write(b"x" * 200_000)
         else:
             cycle = []
             cycle.append(cycle)

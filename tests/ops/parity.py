@@ -291,6 +291,7 @@ _FORWARDS = {
     "lstm_cell": lambda t: _cell(torch.lstm_cell, t, (t["h"], t["c"])),
     "rnn_cell": lambda t: (_cell(torch.rnn_tanh_cell, t, t["h"]),),
     "embedding": lambda t: (functional.embedding(t["tokens"], t["w"]),),
+    "add": lambda t: (t["a"] + t["b"],),
     "relu": lambda t: (torch.relu(t["x"]),),
     "sigmoid": lambda t: (torch.sigmoid(t["x"]),),
     "tanh": lambda t: (torch.tanh(t["x"]),),

@@ -78,6 +78,7 @@ LARGE = [
         | {"b": (175,), "peepholes": (3, 70)},
         {"cells_per_block": 2, "lengths": tuple(i % 13 for i in range(37))},
     ),
+    Case("add", "large", {"a": (500, 401), "b": (500, 401)}),
     *(_matrices(op, (500, 401)) for op in ("relu", "sigmoid", "tanh", "softmax", "log_softmax")),
     *(_matrices(op, (500, 401)) for op in ("leaky_relu", "elu", "softplus", "silu", "gelu")),
     *(

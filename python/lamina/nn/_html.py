@@ -1,6 +1,5 @@
 """How modules show in notebooks: a table of the layers."""
 
-from html import escape
 from typing import Any
 
 from lamina.nn.summary import Summary, layers_of, summarize
@@ -11,6 +10,8 @@ def table(module: Any) -> str | None:
 
     None for a layer: its text says as much.
     """
+    from html import escape  # slow to import, and only needed here
+
     layers = layers_of(module)
     if "" in layers:
         return None
@@ -44,6 +45,8 @@ def _summary(module: Any) -> Summary | None:
 
 def _line(tag: str, cells: list[str], texts: int) -> str:
     """A row of the table: so many texts, then numbers."""
+    from html import escape  # slow to import, and only needed here
+
     style = "padding:2px 10px; border-bottom:1px solid #8884; text-align:"
     sides = ["left"] * texts + ["right"] * (len(cells) - texts)
     inside = (

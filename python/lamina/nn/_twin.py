@@ -9,7 +9,7 @@ from lamina.nn._arguments import argument
 from lamina.nn.module import Module, Parameter
 
 
-def twin(module: Module, rng: np.random.Generator) -> Module:
+def twin(module: Module, rng: "np.random.Generator") -> Module:
     """A deep copy whose parameters start anew, from `rng`.
 
     Those of a layer of this library are drawn as its constructor draws them; those that a module of another
@@ -31,7 +31,7 @@ def twin(module: Module, rng: np.random.Generator) -> Module:
     return made
 
 
-def _drawn_anew(layer: Module, rng: np.random.Generator) -> dict[str, Any]:
+def _drawn_anew(layer: Module, rng: "np.random.Generator") -> dict[str, Any]:
     """The parameters of a new layer of the same class and arguments, by name."""
     import inspect  # slow to import, and only needed here
 

@@ -1,6 +1,5 @@
 """Modules around a module of sequences: both directions, and every step by itself."""
 
-import inspect
 from typing import Any
 
 import numpy as np
@@ -114,6 +113,8 @@ def _sequences(y: Any, expected: tuple[int, ...]) -> Tensor:
 
 
 def _takes_lengths(layer: Module) -> bool:
+    import inspect  # slow to import
+
     return "lengths" in inspect.signature(layer.forward).parameters
 
 
