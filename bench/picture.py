@@ -8,7 +8,13 @@ from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape
 
-_COLOURS = {"forward": "#2a6f97", "predict": "#2a6f97", "training step": "#bc4b2f", "step": "#bc4b2f"}
+_COLOURS = {
+    "forward": "#2a6f97",
+    "predict": "#2a6f97",
+    "one answer": "#5aa9c9",
+    "training step": "#bc4b2f",
+    "step": "#bc4b2f",
+}
 _BACKWARD = "#e09f3e"
 PEERS = ("#2a6f97", "#bc4b2f", "#5a8f3c", "#8e5ea2", "#e09f3e", "#3a3a3a", "#c06c9e")
 _TICKS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)

@@ -1,6 +1,7 @@
 """Whole training steps and predictions of networks, on both backends and on the peers."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -41,20 +42,22 @@ class Trainer:
 
 
 def rows_of(network: Network, seconds: float, rivals: Rivals) -> list[dict[str, Any]]:
-    """A training step (forward, loss, backward, Adam) and a prediction."""
+    """A training step (forward, loss, backward, Adam), a prediction, and one of a single sample."""
     rng = np.random.default_rng(0)
     x, y = network.data(rng)
     forward, step = flops(network)
     return [
         _row(network, "training step", x, y, step, seconds, rivals),
         _row(network, "predict", x, y, forward, seconds, rivals),
+        _row(network, "one answer", x[:1], y[:1], forward / network.batch, seconds, rivals),
     ]
 
 
 def _row(
     network: Network, what: str, x: np.ndarray, y: np.ndarray, flops: float, seconds: float, rivals: Rivals
 ) -> dict[str, Any]:
-    row: dict[str, Any] = {"case": network.name, "shape": network.shape, "pass": what, "times": {}}
+    shape = replace(network, batch=len(x)).shape
+    row: dict[str, Any] = {"case": network.name, "shape": shape, "pass": what, "times": {}}
     start = Trainer(network)
     weights = start.model.state_dict()
     compute = losses if what == "training step" else _prediction
@@ -75,17 +78,18 @@ def _row(
     jobs = rivals.enter("training", spec, {**weights, "x": x, "y": y}, lambda got: disagreement(got, exact))
     turns = {backend: local(backend, _call(trainers[backend], what, x, y)) for backend in trainers}
     row |= finished(rivals.race(turns, jobs, seconds), flops, 0)
-    return row | {"samples_per_second": network.batch / row["times"]["cpp"]["median"]}
+    return row | {"samples_per_second": len(x) / row["times"]["cpp"]["median"]}
 
 
 def described(network: Network, what: str) -> dict[str, Any]:
     """For peers."""
-    spec = {"op": "model", "shape": network.name, "pass": what, "layers": layers(network), "steps": _STEPS}
+    part = "training step" if what == "training step" else "predict"
+    spec = {"op": "model", "shape": network.name, "pass": part, "layers": layers(network), "steps": _STEPS}
     return spec | {"loss": network.loss, "lr": _LR, "input": 0 if network.tokens else len(network.sample)}
 
 
 def _call(trainer: Trainer, what: str, x: np.ndarray, y: np.ndarray) -> Callable[[], Any]:
-    if what == "predict":
+    if what != "training step":
         return lambda: trainer.model.predict(x)
     return lambda: trainer.step(x, y)
 
