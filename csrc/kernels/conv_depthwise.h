@@ -98,7 +98,8 @@ struct LaneBlocks {
   }
   template <class T>
   LAMINA_INLINE Index scratch_size(const TapGrid& g, const LaneGroups& l) const {
-    return l.in_place ? 0 : least(g.H, g.span_h(rows)) * g.W * g.C * kLanes<T>;
+    // never none, for a null pointer has no neighbours
+    return l.in_place ? 0 : greatest(1, least(g.H, g.span_h(rows)) * g.W) * g.C * kLanes<T>;
   }
 };
 
