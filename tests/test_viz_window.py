@@ -72,7 +72,7 @@ def result(browser):
     """Where the window stands, the value that is written there and the one of the forward pass."""
     of = browser.run("({...byId('result').dataset, ...byId('check').dataset})")
     place = tuple(int(of[name]) for name in ("row", "column", "map"))
-    return place, float(of.get("activated", of["value"])), float(of["library"]), of["agrees"] == "true"
+    return place, float(of.get("activated", of["value"])), float(of["forward"]), of["agrees"] == "true"
 
 
 def text(browser, id_):
@@ -176,11 +176,11 @@ def test_every_sum_is_the_forward_pass(show, name):
     browser = show(viz.sliding_window(layer, x))
     sums = browser.run(
         "Array.from(y.values, (_, n) => computed(n % O, Math.floor(n / O / OW), Math.floor(n / O) % OW))"
-        ".map((found) => [found.activated ?? found.value, found.library, found.agrees])"
+        ".map((found) => [found.activated ?? found.value, found.forward, found.agrees])"
     )
-    ours, library, agrees = np.array(sums, np.float64).T
+    ours, forward, agrees = np.array(sums, np.float64).T
     assert agrees.all()
-    np.testing.assert_array_equal(library, y.ravel())
+    np.testing.assert_array_equal(forward, y.ravel())
     np.testing.assert_allclose(ours, y.ravel(), rtol=1e-4, atol=1e-13 if name == "float64" else 1e-5)
 
 

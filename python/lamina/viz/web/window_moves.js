@@ -47,9 +47,9 @@ function write(found) {
     result.append(`,  ${data.curve.name}(${shown(found.value)}) = `, element("strong", "", shown(found.activated)));
   Object.assign(result.dataset, { row: at.i, column: at.j, map: at.o, value: found.value });
   if (found.activated !== null) result.dataset.activated = found.activated;
-  const check = byId("check"), library = shown(found.library);
-  check.textContent = `The layer's own forward pass gives ${library}: ${found.agrees ? "the same." : "NOT the same."}`;
-  Object.assign(check.dataset, { agrees: found.agrees, library: found.library });
+  const check = byId("check"), forward = shown(found.forward);
+  check.textContent = `The layer's own forward pass gives ${forward}: ${found.agrees ? "the same." : "NOT the same."}`;
+  Object.assign(check.dataset, { agrees: found.agrees, forward: found.forward });
 }
 
 // Moving -------------------------------------------------------------------------------------------------------

@@ -91,7 +91,7 @@ function computed(o, i, j) {
     activated = CURVES[data.curve.name](value, data.curve.value);
     tolerance = tolerance * Math.max(1.2, data.curve.value ?? 0) + 8 * data.epsilon * (Math.abs(activated) + Math.abs(value));
   }
-  const library = output(z ?? y, i, j, o), ours = activated ?? value;
-  const agrees = Object.is(ours, library) || ours === library || Math.abs(ours - library) <= tolerance;
-  return { parts, sum, bias, value, activated, winner, count: places.length, library, agrees };
+  const forward = output(z ?? y, i, j, o), ours = activated ?? value;
+  const agrees = Object.is(ours, forward) || ours === forward || Math.abs(ours - forward) <= tolerance;
+  return { parts, sum, bias, value, activated, winner, count: places.length, forward, agrees };
 }
