@@ -89,7 +89,8 @@ py::array conv2d_backward_input(const py::array& dy, const py::array& w, Pair in
 }
 
 py::tuple conv2d_backward_weight(const py::array& dy, const py::array& x, Pair kernel_size, Pair stride, Sides padding,
-                                 Pair dilation, Index groups, const std::string& algorithm) {
+                                 Pair dilation, Index groups, const std::string& algorithm,
+                                 const std::optional<py::array>& dw_out, const std::optional<py::array>& db_out) {
   const char* op = "conv2d_backward_weight";
   const Algorithm chosen = algorithm_named(op, algorithm);
   return by_dtype(op, "dy", dy, [&](auto type) -> py::tuple {
@@ -99,7 +100,7 @@ py::tuple conv2d_backward_weight(const py::array& dy, const py::array& x, Pair k
     const Shape w_shape{dy.shape(3), kernel_size[0], kernel_size[1], groups > 0 ? x.shape(3) / groups : 0};
     const Conv2dShape s = conv_shape(op, shape_of(x), w_shape, {stride, padding, dilation, groups}, chosen);
     const T* dys = input<T>(op, "dy", dy, {s.N, s.OH, s.OW, s.O});
-    py::array dw = allocate<T>(w_shape), db = allocate<T>({s.O});
+    py::array dw = result<T>(op, "dw", dw_out, w_shape), db = result<T>(op, "db", db_out, {s.O});
     T *dws = data<T>(dw), *dbs = data<T>(db);
     run([=] { kernels<T>().conv2d_backward_weight(s, chosen, dys, xs, dws, dbs); });
     return py::make_tuple(dw, db);
@@ -115,7 +116,8 @@ void bind_conv(py::module_& m) {
   m.def("conv2d_backward_input", &conv2d_backward_input, arg("dy"), arg("w"), arg("input_size"), arg("stride"),
         arg("padding"), arg("dilation"), arg("groups"), arg("algorithm") = "auto");
   m.def("conv2d_backward_weight", &conv2d_backward_weight, arg("dy"), arg("x"), arg("kernel_size"), arg("stride"),
-        arg("padding"), arg("dilation"), arg("groups"), arg("algorithm") = "auto");
+        arg("padding"), arg("dilation"), arg("groups"), arg("algorithm") = "auto", arg("dw") = py::none(),
+        arg("db") = py::none());
 }
 
 }  // namespace lamina

@@ -13,7 +13,8 @@ MatrixView<T> matrix(const char* name, const py::array& array) {
   return {static_cast<const T*>(array.data()), array.strides(0) / size, array.strides(1) / size};
 }
 
-py::array gemm(const py::array& a, const py::array& b, const std::optional<py::array>& bias) {
+py::array gemm(const py::array& a, const py::array& b, const std::optional<py::array>& bias,
+               const std::optional<py::array>& out) {
   return by_dtype("gemm", "a", a, [&](auto type) -> py::array {
     using T = typename decltype(type)::type;
     const MatrixView<T> va = matrix<T>("a", a), vb = matrix<T>("b", b);
@@ -22,21 +23,21 @@ py::array gemm(const py::array& a, const py::array& b, const std::optional<py::a
       fail_value("gemm: a has K = " + std::to_string(K) + " columns (shape " + shape_text(shape_of(a)) +
                  ") but b has " + std::to_string(b.shape(0)) + " rows (shape " + shape_text(shape_of(b)) + ")");
     const T* bias_data = optional_input<T>("gemm", "bias", bias, {N});
-    py::array c = allocate<T>({M, N});
-    T* out = data<T>(c);
-    run([=] { kernels<T>().gemm(M, N, K, va, vb, out, N, bias_data, false); });
+    py::array c = result<T>("gemm", "out", out, {M, N});
+    T* cs = data<T>(c);
+    run([=] { kernels<T>().gemm(M, N, K, va, vb, cs, N, bias_data, false); });
     return c;
   });
 }
 
-py::array bias_backward(const py::array& dy) {
+py::array bias_backward(const py::array& dy, const std::optional<py::array>& out) {
   return by_dtype("bias_backward", "dy", dy, [&](auto type) -> py::array {
     using T = typename decltype(type)::type;
     const T* in = input<T>("bias_backward", "dy", dy, {-1, -1});
-    py::array db = allocate<T>({dy.shape(1)});
-    T* out = data<T>(db);
+    py::array db = result<T>("bias_backward", "out", out, {dy.shape(1)});
+    T* dbs = data<T>(db);
     const Index M = dy.shape(0), N = dy.shape(1);
-    run([=] { kernels<T>().sum_rows(M, N, in, out); });
+    run([=] { kernels<T>().sum_rows(M, N, in, dbs); });
     return db;
   });
 }
@@ -44,8 +45,8 @@ py::array bias_backward(const py::array& dy) {
 }  // namespace
 
 void bind_gemm(py::module_& m) {
-  m.def("gemm", &gemm, py::arg("a"), py::arg("b"), py::arg("bias") = py::none());
-  m.def("bias_backward", &bias_backward, py::arg("dy"));
+  m.def("gemm", &gemm, py::arg("a"), py::arg("b"), py::arg("bias") = py::none(), py::arg("out") = py::none());
+  m.def("bias_backward", &bias_backward, py::arg("dy"), py::arg("out") = py::none());
 }
 
 }  // namespace lamina

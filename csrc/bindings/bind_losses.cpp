@@ -5,11 +5,13 @@ namespace {
 
 const std::int64_t* checked_labels(const char* op, const py::array& labels, Index M, Index N) {
   const std::int64_t* data = input<std::int64_t>(op, "labels", labels, {M});
-  for (Index i = 0; i < M; ++i) {
-    if (data[i] < 0 || data[i] >= N)
-      fail_value(std::string(op) + ": labels[" + std::to_string(i) + "] is " + std::to_string(data[i]) +
-                 ", but the classes are 0 to " + std::to_string(N - 1));
-  }
+  run([=] {
+    for (Index i = 0; i < M; ++i) {
+      if (data[i] < 0 || data[i] >= N)
+        fail_value(std::string(op) + ": labels[" + std::to_string(i) + "] is " + std::to_string(data[i]) +
+                   ", but the classes are 0 to " + std::to_string(N - 1));
+    }
+  });
   return data;
 }
 

@@ -62,7 +62,8 @@ py::array sparse_dots(const py::array& dy, const py::array& units, const py::arr
 }
 
 py::array sparse_outer(const py::array& units, const py::array& values, const py::array& dy,
-                       const std::optional<py::array>& values2, const std::optional<py::array>& x, Index N) {
+                       const std::optional<py::array>& values2, const std::optional<py::array>& x, Index N,
+                       const std::optional<py::array>& out) {
   const char* op = "sparse_outer";
   require_rank(op, "units", units, 2, "(M, k)");
   require_rank(op, "dy", dy, 2, "(M, D)");
@@ -73,9 +74,9 @@ py::array sparse_outer(const py::array& units, const py::array& values, const py
     using T = typename decltype(type)::type;
     const T *vs = input<T>(op, "values", values, {M, k}), *dys = input<T>(op, "dy", dy, {M, D}),
             *v2 = optional_input<T>(op, "values2", values2, {M, k}), *xs = optional_input<T>(op, "x", x, {M, D});
-    py::array dw = allocate<T>({N, D});
-    T* out = data<T>(dw);
-    run([=] { kernels<T>().sparse_outer(M, N, k, D, us, vs, dys, v2, xs, out); });
+    py::array dw = result<T>(op, "out", out, {N, D});
+    T* dws = data<T>(dw);
+    run([=] { kernels<T>().sparse_outer(M, N, k, D, us, vs, dys, v2, xs, dws); });
     return dw;
   });
 }
@@ -87,7 +88,8 @@ void bind_sparse_code(py::module_& m) {
   m.def("support", &support, arg("x"), arg("k"));
   m.def("sparse_linear", &sparse_linear, arg("values"), arg("units"), arg("w"), arg("b"));
   m.def("sparse_dots", &sparse_dots, arg("dy"), arg("units"), arg("w"));
-  m.def("sparse_outer", &sparse_outer, arg("units"), arg("values"), arg("dy"), arg("values2"), arg("x"), arg("n"));
+  m.def("sparse_outer", &sparse_outer, arg("units"), arg("values"), arg("dy"), arg("values2"), arg("x"), arg("n"),
+        arg("out") = py::none());
 }
 
 }  // namespace lamina

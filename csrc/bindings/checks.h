@@ -54,6 +54,13 @@ template <class T>
 py::array allocate(const Shape& shape) {
   return allocate(py::dtype::of<T>(), shape);
 }
+// Where a result goes: into the caller's array of that shape, if there is one, else into a new one.
+template <class T>
+py::array result(const char* op, const char* name, const std::optional<py::array>& given, const Shape& shape) {
+  if (!given) return allocate<T>(shape);
+  in_place<T>(op, name, *given, shape);
+  return *given;
+}
 template <class T>
 T* data(py::array& array) {
   return static_cast<T*>(array.mutable_data());

@@ -15,11 +15,13 @@ std::size_t bytes_of(const py::array& array) { return static_cast<std::size_t>(a
 
 Plan* Plan::recording() { return current; }
 
-Plan::Plan(const py::array& x) : x_{x.dtype(), shape_of(x), nullptr, bytes_of(x)}, y_{x.dtype(), {}, nullptr, 0} {
-  checked("compile", "example", x, x.dtype(), shape_of(x));
-  if (x_.bytes == 0) fail_value("compile: the example has no elements");
-  x_.block = take(x_.bytes);
-  std::memcpy(x_.block, x.data(), x_.bytes);
+Plan::Plan(const std::vector<py::array>& inputs) {
+  for (const py::array& x : inputs) {
+    checked("compile", "example", x, x.dtype(), shape_of(x));
+    if (x.size() == 0) fail_value("compile: the example has no elements");
+    inputs_.push_back({x.dtype(), shape_of(x), take(bytes_of(x)), bytes_of(x)});
+    std::memcpy(inputs_.back().block, x.data(), bytes_of(x));
+  }
 }
 
 Plan::~Plan() {
@@ -34,11 +36,16 @@ void Plan::start() {
   open_ = true;
 }
 
-void Plan::stop(const py::array& y) {
+void Plan::pause() { current = nullptr; }
+void Plan::resume() { current = this; }
+
+void Plan::stop(const std::vector<py::array>& results) {
   abandon();
-  checked("compile", "the result", y, y.dtype(), shape_of(y));
-  y_ = {y.dtype(), shape_of(y), const_cast<void*>(y.data()), bytes_of(y)};
-  hold("the result", y);
+  for (const py::array& y : results) {
+    checked("compile", "the result", y, y.dtype(), shape_of(y));
+    results_.push_back({y.dtype(), shape_of(y), const_cast<void*>(y.data()), bytes_of(y)});
+    hold("the result", y);
+  }
   ready_ = true;
 }
 
@@ -47,18 +54,40 @@ void Plan::abandon() {
   open_ = false;
 }
 
-py::array Plan::operator()(const py::array& x) {
+std::vector<py::array> Plan::inputs() {
+  std::vector<py::array> found;
+  for (const Volume& x : inputs_) found.push_back(array(x.dtype, x.shape, x.block));
+  return found;
+}
+
+std::vector<py::array> Plan::operator()(const std::vector<py::array>& inputs, const std::vector<py::function>& hosts) {
   if (!ready_) throw std::runtime_error("compile: this plan was not recorded");
-  checked("a compiled model", "x", x, x_.dtype, x_.shape);
-  py::array y = lamina::allocate(y_.dtype, y_.shape);
-  const void* from = x.data();
-  void* to = y.mutable_data();
+  if (inputs.size() != inputs_.size() || hosts.size() != host_count_)
+    throw std::runtime_error("compile: this plan was recorded for other arguments");
+  std::vector<const void*> from;
+  for (std::size_t i = 0; i < inputs.size(); ++i)
+    from.push_back(
+        checked("a compiled model", i == 0 ? "x" : "y", inputs[i], inputs_[i].dtype, inputs_[i].shape).data());
+  std::vector<py::array> results;
+  std::vector<void*> to;
+  for (const Volume& y : results_) {
+    results.push_back(lamina::allocate(y.dtype, y.shape));
+    to.push_back(results.back().mutable_data());
+  }
   py::gil_scoped_release release;
   std::lock_guard<std::mutex> lock(mutex_);
-  std::memcpy(x_.block, from, x_.bytes);
+  hosts_ = &hosts;
+  for (std::size_t i = 0; i < inputs_.size(); ++i) std::memcpy(inputs_[i].block, from[i], inputs_[i].bytes);
   for (const auto& call : calls_) call();
-  std::memcpy(to, y_.block, y_.bytes);
-  return y;
+  for (std::size_t i = 0; i < results_.size(); ++i) std::memcpy(to[i], results_[i].block, results_[i].bytes);
+  return results;
+}
+
+void Plan::add_host() {
+  add([this, number = host_count_++] {
+    py::gil_scoped_acquire hold;
+    (*hosts_)[number]();
+  });
 }
 
 py::array Plan::allocate(const py::dtype& dtype, const std::vector<Index>& shape, std::size_t bytes) {
@@ -90,7 +119,9 @@ void* Plan::take(std::size_t bytes) {
 
 // After the recording a block stays with the plan, though no array shows it.
 void Plan::give(void* block) {
-  if (open_ && block != x_.block) unused_.emplace(blocks_[block], block);
+  for (const Volume& x : inputs_)
+    if (x.block == block) return;
+  if (open_) unused_.emplace(blocks_[block], block);
 }
 
 void Plan::hold(const char* op, const py::array& array) {
@@ -112,12 +143,16 @@ std::size_t Plan::bytes() const {
 void bind_plan(py::module_& m) {
   using py::arg;
   py::class_<Plan, std::shared_ptr<Plan>>(m, "Plan")
-      .def(py::init<const py::array&>(), arg("x"))
+      .def(py::init<const std::vector<py::array>&>(), arg("inputs"))
       .def("start", &Plan::start)
-      .def("stop", &Plan::stop, arg("y"))
+      .def("pause", &Plan::pause)
+      .def("resume", &Plan::resume)
+      .def("stop", &Plan::stop, arg("results"))
       .def("abandon", &Plan::abandon)
-      .def("input", &Plan::input)
-      .def("__call__", &Plan::operator(), arg("x"))
+      .def("inputs", &Plan::inputs)
+      .def("hold", &Plan::hold, arg("op"), arg("array"))
+      .def("add_host", &Plan::add_host)
+      .def("__call__", &Plan::operator(), arg("inputs"), arg("hosts"))
       .def_property_readonly("bytes", &Plan::bytes)
       .def_property_readonly("calls", &Plan::size)
       .def_property_readonly("constants", &Plan::constants);

@@ -1,4 +1,5 @@
-// Kernel calls written down while a model runs once, to be made again without Python between them.
+// Kernel calls written down while a model runs once, to be made again without Python between them. What the host, Python,
+// computes in that run is called again in its place.
 #pragma once
 #include <pybind11/numpy.h>
 
@@ -19,23 +20,28 @@ namespace py = pybind11;
 // room for a later one, as it will on every run. Arrays that were not made by kernels are held and taken as constant.
 class Plan : public std::enable_shared_from_this<Plan> {
  public:
-  explicit Plan(const py::array& x);
+  explicit Plan(const std::vector<py::array>& inputs);
   ~Plan();
   Plan(const Plan&) = delete;
   Plan& operator=(const Plan&) = delete;
 
   static Plan* recording();  // of the calling thread; null if there is none
   void start();
-  void stop(const py::array& y);  // y: what the run returned
-  void abandon();                 // nothing more is recorded, and nothing can be run
+  void pause();
+  void resume();
+  void stop(const std::vector<py::array>& results);  // what the run returned
+  void abandon();                                    // nothing more is recorded, and nothing can be run
 
-  py::array input() { return array(x_.dtype, x_.shape, x_.block); }
-  py::array operator()(const py::array& x);
+  std::vector<py::array> inputs();
+  // hosts: the host's functions in the order in which they were called; none of them is kept, for what they hold
+  // holds the plan.
+  std::vector<py::array> operator()(const std::vector<py::array>& inputs, const std::vector<py::function>& hosts);
 
   py::array allocate(const py::dtype& dtype, const std::vector<Index>& shape, std::size_t bytes);
   void hold(const char* op, const py::array& array);
   py::list constants() const { return constants_; }
   void add(std::function<void()> call) { calls_.push_back(std::move(call)); }
+  void add_host();
   std::size_t bytes() const;
   std::size_t size() const { return calls_.size(); }
 
@@ -55,7 +61,9 @@ class Plan : public std::enable_shared_from_this<Plan> {
   std::map<void*, std::size_t> blocks_;
   std::multimap<std::size_t, void*> unused_;
   py::list constants_;
-  Volume x_, y_;
+  std::vector<Volume> inputs_, results_;
+  const std::vector<py::function>* hosts_ = nullptr;
+  std::size_t host_count_ = 0;
   bool open_ = false, ready_ = false;
   std::mutex mutex_;  // one run at a time: all work in the same memory
 };

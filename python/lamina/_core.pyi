@@ -5,7 +5,7 @@ and C-contiguous, except the operands of `gemm`, which may have any strides. Not
 dtype or layout raises TypeError or ValueError. Images are NHWC, convolution weights OHWI.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,10 +17,11 @@ _Pair = tuple[int, int]
 _Sides = tuple[int, int, int, int]  # top, bottom, left, right
 
 # gemm -------------------------------------------------------------------------------------------------
-def gemm(a: _Array, b: _Array, bias: _Array | None = None) -> _Array:
+# Arrays given as out, dw and db take the result, which otherwise is a new array.
+def gemm(a: _Array, b: _Array, bias: _Array | None = None, out: _Array | None = None) -> _Array:
     """(M,K) times (K,N), plus bias (N,) on each row."""
 
-def bias_backward(dy: _Array) -> _Array:
+def bias_backward(dy: _Array, out: _Array | None = None) -> _Array:
     """Column sums of dy (M,N): the gradient of a bias, (N,)."""
 
 # conv -------------------------------------------------------------------------------------------------
@@ -61,6 +62,8 @@ def conv2d_backward_weight(
     dilation: _Pair,
     groups: int,
     algorithm: str = "auto",
+    dw: _Array | None = None,
+    db: _Array | None = None,
 ) -> tuple[_Array, _Array]:
     """-> dw (O,KH,KW,C/groups), db (O,)."""
 
@@ -338,7 +341,13 @@ def sparse_dots(dy: _Array, units: _Indices, w: _Array) -> _Array:
     """dy (M,D), w (N,D) -> (M,k): dy times the chosen rows of w."""
 
 def sparse_outer(
-    units: _Indices, values: _Array, dy: _Array, values2: _Array | None, x: _Array | None, n: int
+    units: _Indices,
+    values: _Array,
+    dy: _Array,
+    values2: _Array | None,
+    x: _Array | None,
+    n: int,
+    out: _Array | None = None,
 ) -> _Array:
     """values and values2 (M,k), dy and x (M,D) -> (n,D): row u is the sum of values dy + values2 x over
     the places where u was chosen."""
@@ -397,19 +406,27 @@ def measure_bandwidth(seconds: float) -> float:
     """GB/s read from memory by all threads."""
 
 class Plan:
-    """The kernel calls of one run for an x of this shape and dtype, to be made again without Python.
+    """The kernel calls of one run for inputs of these shapes and dtypes, to be made again without Python.
 
-    Between start() and stop(y), y being what the run returned, the calls of this thread are written down;
-    input() is the x that the run gets. abandon() ends a recording that failed. Arrays that no kernel made
-    are taken to be the same on every run: `constants` has them, each with the name of the op that read it.
+    Between start() and stop(results), what the run returned, the calls of this thread are written down, but
+    for those between pause() and resume(); inputs() are the arrays that the run gets. abandon() ends a
+    recording that failed. add_host() says that the next of the functions `hosts` is to be called here. Arrays
+    that no kernel made, and those that are given to hold(), are taken to be the same on every run:
+    `constants` has them, each with the name of the op that read it.
     """
 
-    def __init__(self, x: npt.NDArray[Any]) -> None: ...
+    def __init__(self, inputs: Sequence[npt.NDArray[Any]]) -> None: ...
     def start(self) -> None: ...
-    def stop(self, y: npt.NDArray[Any]) -> None: ...
+    def pause(self) -> None: ...
+    def resume(self) -> None: ...
+    def stop(self, results: Sequence[npt.NDArray[Any]]) -> None: ...
     def abandon(self) -> None: ...
-    def input(self) -> npt.NDArray[Any]: ...
-    def __call__(self, x: npt.NDArray[Any]) -> npt.NDArray[Any]: ...
+    def inputs(self) -> list[npt.NDArray[Any]]: ...
+    def hold(self, op: str, array: npt.NDArray[Any]) -> None: ...
+    def add_host(self) -> None: ...
+    def __call__(
+        self, inputs: Sequence[npt.NDArray[Any]], hosts: Sequence[Callable[[], None]]
+    ) -> list[npt.NDArray[Any]]: ...
     @property
     def bytes(self) -> int: ...
     @property

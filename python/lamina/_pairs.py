@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from lamina import _hosted as hosted
 from lamina import ops
 from lamina.config import available_isas
 
@@ -32,6 +33,7 @@ def unbroadcast(grad: Array, shape: Shape | None) -> Array | None:
 
 
 # arithmetic -------------------------------------------------------------------------------------------
+@hosted.direct
 def add(a: Array, b: Array, needs_da: bool, needs_db: bool) -> tuple[Array, Any]:
     """a + b."""
     return added(a, b), (a.shape if needs_da else None, b.shape if needs_db else None)
@@ -41,7 +43,7 @@ def added(a: Array, b: Array) -> Array:
     """a + b, by the kernel where nothing is stretched."""
     if a.shape == b.shape and a.ndim and _is_plain(a) and _is_plain(b):
         return ops.add(a, b)[0]
-    return np.asarray(a + b)
+    return np.asarray(hosted.again(np.add, a, b))
 
 
 def _is_plain(a: Array) -> bool:
@@ -251,16 +253,21 @@ def astype_backward(dy: Array, dtype: np.dtype[Any]) -> Array:
 
 
 # shape ------------------------------------------------------------------------------------------------
+@hosted.direct
 def reshape(a: Array, shape: Shape) -> tuple[Array, Any]:
     """a in another shape; one axis may be -1."""
-    return a.reshape(shape), a.shape
+    return reshape_backward(a, shape), a.shape
 
 
+@hosted.direct
 def reshape_backward(dy: Array, shape: Shape) -> Array:
     """dy in the shape of a."""
+    if not dy.flags.c_contiguous:  # else a view will do
+        dy = hosted.again(np.ascontiguousarray, dy)
     return dy.reshape(shape)
 
 
+@hosted.direct
 def transpose(a: Array, axes: Shape) -> tuple[Array, Any]:
     """a with its axes permuted. Raises AxisError or ValueError unless `axes` names each axis once."""
     order = _axes("transpose", axes, a.ndim)
@@ -269,15 +276,19 @@ def transpose(a: Array, axes: Shape) -> tuple[Array, Any]:
     return a.transpose(order), order
 
 
+@hosted.direct
 def transpose_backward(dy: Array, axes: Shape) -> Array:
     """The inverse permutation."""
     da: Array = dy.transpose(np.argsort(axes))
     return da
 
 
+@hosted.direct
 def index(a: Array, key: Any) -> tuple[Array, Any]:
     """a[key]."""
-    return a[key], (key, a.shape)
+    parts = key if isinstance(key, tuple) else (key,)
+    is_view = all(isinstance(p, slice | int | None) for p in parts) and len(parts) <= a.ndim
+    return a[key] if is_view else hosted.again(operator.getitem, a, key), (key, a.shape)
 
 
 def index_backward(dy: Array, ctx: Any) -> Array:

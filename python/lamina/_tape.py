@@ -17,7 +17,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from lamina import _hosted as hosted
 from lamina._pairs import added
+from lamina.ops._into import can_fill
 
 Array = npt.NDArray[Any]
 Edge = tuple[Any, int]  # (Node or leaf tensor, which output of the node)
@@ -92,13 +94,14 @@ class Node:
         backward, ctx, args = self.backward, self.ctx, self.args
         assert backward is not None
         self.backward = self.ctx = None
+        into = {"into": _wanted_at(self.edges)} if can_fill(backward) else {}
         if self.outputs is None:
-            return backward(pending, ctx, *args)
+            return hosted.run(backward, pending, ctx, *args, **into)
         slots = [
             pending[i] if i in pending else np.zeros(shape, dtype)
             for i, (shape, dtype) in enumerate(self.outputs)
         ]
-        return backward(*slots, ctx, *args)
+        return hosted.run(backward, *slots, ctx, *args, **into)
 
 
 def _order(root: Node) -> list[Node]:
@@ -132,7 +135,6 @@ def run_backward(root: Edge, grad: Array) -> None:
         return
     order = _order(node)
     pending: dict[Node, Any] = {node: grad if node.outputs is None else {slot: grad}}
-    owned: set[tuple[int, int]] = set()  # sums made here, which may be added to in place
     for node in order:
         if node not in pending:
             continue
@@ -149,22 +151,28 @@ def run_backward(root: Edge, grad: Array) -> None:
             if target.__class__ is not Node:
                 accumulate(target, g)
             elif target.outputs is not None:
-                _add(pending.setdefault(target, {}), slot, g, owned, (target.serial, slot))
+                _add(pending.setdefault(target, {}), slot, g)
             else:
-                _add(pending, target, g, owned, (target.serial, slot))
+                _add(pending, target, g)
 
 
-def _add(
-    grads: dict[Any, Any], key: Any, g: Array, owned: set[tuple[int, int]], name: tuple[int, int]
-) -> None:
+def _add(grads: dict[Any, Any], key: Any, g: Array) -> None:
     former = grads.get(key)
-    if former is None:
-        grads[key] = g
-    elif name in owned:
-        former += g
-    else:  # the first gradient may be shared with another node: leave it as it is
-        grads[key] = added(former, g)
-        owned.add(name)
+    grads[key] = g if former is None else added(former, g)  # anew: the first may be shared with another node
+
+
+def _wanted_at(edges: list[Edge | None]) -> list[Array | None]:
+    """The arrays that the gradients of leaves are to be written to; None where there is one already."""
+    leaves = [None if edge is None or edge[0].__class__ is Node else edge[0] for edge in edges]
+    return [_view_of(leaf) if sum(leaf is other for other in leaves) == 1 else None for leaf in leaves]
+
+
+def _view_of(leaf: Any) -> Array | None:
+    if leaf is None:
+        return None
+    view = leaf._grad_view
+    fits = view is not None and leaf.grad is None and view.shape == leaf.shape and view.dtype == leaf.dtype
+    return view if fits else None
 
 
 def accumulate(leaf: Any, g: Array) -> None:
@@ -174,9 +182,10 @@ def accumulate(leaf: Any, g: Array) -> None:
             f"backward: a gradient of shape {g.shape} came for a tensor of shape {leaf.data.shape}"
         )
     if leaf.grad is not None:
-        leaf.grad += g
+        hosted.again(np.add, leaf.grad, g, leaf.grad)
     elif leaf._grad_view is not None:
-        np.copyto(leaf._grad_view, g)
+        if g is not leaf._grad_view:  # most are written there in the first place
+            hosted.again(np.copyto, leaf._grad_view, g)
         leaf.grad = leaf._grad_view
     else:  # a copy: `g` may be shared with other leaves
         leaf.grad = np.array(g, leaf.data.dtype, order="C")

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from lamina import _hosted as hosted
 from lamina import _numpy as for_numpy
 from lamina import _pairs as pairs
 from lamina._pairs import Axis
@@ -214,13 +215,13 @@ class Tensor:
     def reshape(self, *shape: Any) -> "Tensor":
         """The same elements in another shape; one axis may be -1."""
         target = tuple(shape[0]) if len(shape) == 1 and isinstance(shape[0], list | tuple) else shape
-        return record_pair(pairs.reshape(self.data, target), (self,), pairs.reshape_backward)
+        return _run(pairs.reshape, pairs.reshape_backward, self, target)
 
     def transpose(self, *axes: Any) -> "Tensor":
         """The axes in another order, each once (else AxisError or ValueError); reversed if none is given."""
         order = tuple(axes[0]) if len(axes) == 1 and isinstance(axes[0], list | tuple) else axes
         order = order or tuple(range(self.ndim))[::-1]
-        return record_pair(pairs.transpose(self.data, order), (self,), pairs.transpose_backward)
+        return _run(pairs.transpose, pairs.transpose_backward, self, order)
 
     @property
     def T(self) -> "Tensor":
@@ -232,10 +233,10 @@ class Tensor:
         target = pairs.native(np.dtype(dtype), "astype: a tensor of dtype")
         if self.data.dtype.kind != "f" or target.kind != "f":
             return Tensor(self.data.astype(target))
-        return record_pair(pairs.astype(self.data, target), (self,), pairs.astype_backward)
+        return _run(pairs.astype, pairs.astype_backward, self, target)
 
     def __getitem__(self, key: Any) -> "Tensor":
-        return record_pair(pairs.index(self.data, _key(key)), (self,), pairs.index_backward)
+        return _run(pairs.index, pairs.index_backward, self, _key(key))
 
     # reductions
     def sum(self, axis: Axis = None, keepdims: bool = False) -> "Tensor":
@@ -319,15 +320,8 @@ def apply(
     pair in `lamina.ops` with one result will do, and so will your own:
     `y = apply(my_forward, my_backward, x, w)`.
     """
-    y, ctx = forward(*[None if t is None else t.data for t in inputs], **options)
+    y, ctx = hosted.run(forward, *[None if t is None else t.data for t in inputs], **options)
     return record(y, inputs, backward, ctx)
-
-
-def record_pair(
-    result: tuple[Any, Any], inputs: Sequence[Tensor | None], backward: Callable[..., Any]
-) -> Tensor:
-    """`record` the (y, ctx) of a pair."""
-    return record(result[0], inputs, backward, result[1])
 
 
 def unary(
@@ -336,7 +330,13 @@ def unary(
     """Run a pair with one operand."""
     if x.data.dtype.kind != "f":
         raise TypeError(f"no arithmetic on {x.dtype} tensors: convert with .astype(numpy.float32)")
-    y, ctx = forward(x.data, *options)
+    return _run(forward, backward, x, *options)
+
+
+def _run(
+    forward: Callable[..., tuple[Any, Any]], backward: Callable[..., Any], x: Tensor, *options: Any
+) -> Tensor:
+    y, ctx = hosted.run(forward, x.data, *options)
     return record(y, (x,), backward, ctx)
 
 
@@ -345,7 +345,7 @@ def binary(
 ) -> Tensor:
     """Run a pair with two operands, at least one of them a tensor."""
     a, b = operands(a, b)
-    y, ctx = forward(a.data, b.data, a.requires_grad, b.requires_grad, *options)
+    y, ctx = hosted.run(forward, a.data, b.data, a.requires_grad, b.requires_grad, *options)
     return record(y, (a, b), backward, ctx)
 
 

@@ -148,9 +148,9 @@ def has_plans() -> bool:
     return _is_compiled()
 
 
-def new_plan(x: Any) -> Any:
-    """A plan for x of this shape and dtype, on the compiled backend."""
-    return _backend.Plan(x)
+def new_plan(inputs: Any) -> Any:
+    """A plan for arrays of these shapes and dtypes, on the compiled backend."""
+    return _backend.Plan(inputs)
 
 
 def _blas_controller() -> Any:

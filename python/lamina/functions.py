@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from lamina import _hosted as hosted
 from lamina import _pairs as pairs
 from lamina import ops
 from lamina.autograd import Tensor, apply, binary, operands, record, unary
@@ -140,14 +141,14 @@ def _one_tensor(a: Any, b: Any) -> tuple[Any, Any]:
 def concatenate(tensors: Sequence[Any], axis: int = 0) -> Tensor:
     """Join along an axis that all of them have; their other axes must agree."""
     parts = _parts("concatenate", tensors)
-    y, ctx = pairs.concatenate([part.data for part in parts], axis)
+    y, ctx = hosted.again(pairs.concatenate, [part.data for part in parts], axis)
     return record(y, parts, pairs.concatenate_backward, ctx)
 
 
 def stack(tensors: Sequence[Any], axis: int = 0) -> Tensor:
     """Join along a new axis; all must have one shape."""
     parts = _parts("stack", tensors)
-    y, ctx = pairs.stack([part.data for part in parts], axis)
+    y, ctx = hosted.again(pairs.stack, [part.data for part in parts], axis)
     return record(y, parts, pairs.stack_backward, ctx)
 
 

@@ -7,6 +7,7 @@ from lamina.autoencoders.base import Array, Autoencoder
 from lamina.autoencoders.tied import Tied
 from lamina.autograd import Tensor, record_many
 from lamina.ops import _check as check
+from lamina.ops._into import Into, fills
 
 
 class KSparseAutoencoder(Autoencoder):
@@ -80,5 +81,6 @@ class KSparseAutoencoder(Autoencoder):
         self.kept.k = round(start + (self.k - start) * min(1.0, 2 * done))
 
 
-def _backward(dvalues: Array, dy: Array, ctx: Any, needs_dx: bool) -> Any:
-    return ops.tied_k_sparse_backward(dy, dvalues, ctx, needs_dx)
+@fills
+def _backward(dvalues: Array, dy: Array, ctx: Any, needs_dx: bool, into: Into) -> Any:
+    return ops.tied_k_sparse_backward(dy, dvalues, ctx, needs_dx, into)

@@ -1,11 +1,13 @@
 """Dropout."""
 
+from typing import Any
+
 import numpy as np
 
 from lamina import init
-from lamina.autograd import Tensor
+from lamina.autograd import Tensor, apply
 from lamina.nn._cast import floating
-from lamina.nn.module import Module
+from lamina.nn.module import Array, Module
 from lamina.ops import _check as check
 
 
@@ -25,13 +27,21 @@ class Dropout(Module):
         x = floating(x)
         if not self.training or self.p == 0:
             return x
-        kept = init.generator(self.rng).random(self._shape(x), np.float32) >= self.p
-        y: Tensor = x * (kept * x.dtype.type(1 / (1 - self.p)))
-        return y
+        return apply(_dropped, _dropped_backward, x, shape=self._shape(x), p=self.p, rng=self.rng)
 
     def _shape(self, x: Tensor) -> tuple[int, ...]:
         """The shape of what is drawn."""
         return x.shape
+
+
+def _dropped(x: Array, shape: tuple[int, ...], p: float, rng: Any) -> tuple[Array, Array]:
+    kept = init.generator(rng).random(shape, np.float32) >= p
+    scale = kept * x.dtype.type(1 / (1 - p))
+    return x * scale, scale
+
+
+def _dropped_backward(dy: Array, scale: Array) -> Array:
+    return dy * scale
 
 
 class Dropout2d(Dropout):

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from lamina import _hosted as hosted
 from lamina import ops
 from lamina.autograd import Tensor, apply, record
 from lamina.nn._cast import floating
@@ -67,17 +68,20 @@ class CrossEntropyLoss(_Loss):
             return self._reduce(apply(_cross_entropy, ops.softmax_cross_entropy_backward, x, labels=labels))
         classes = x.shape[-1] if x.ndim else 0
         labels = check.labels("CrossEntropyLoss", labels, x.shape[:-1], classes)
-        weight = np.ones(classes, x.dtype) if self.weight is None else np.array(self.weight, x.dtype)
-        check.shape("CrossEntropyLoss", "weight", weight, (classes,), "one for each class of x")
-        share = _shares(weight, labels, self.label_smoothing)
+        if self.weight is not None:
+            check.shape(
+                "CrossEntropyLoss", "weight", np.array(self.weight), (classes,), "one for each class of x"
+            )
+        weight = (1.0,) * classes if self.weight is None else self.weight
+        share, total = hosted.again(_shares, labels, weight, self.label_smoothing, x.dtype)
         losses = apply(_expected_surprise, _expected_surprise_backward, x, share=share)
         if self.reduction != "mean":
             return self._reduce(losses)
         self._require_some(losses)
-        total = float(weight[labels].sum())
         if total == 0:
             raise ValueError("CrossEntropyLoss: the weights of all labels are 0, so there is no mean")
-        return losses.sum() / total
+        mean: Tensor = losses.sum() / total
+        return mean
 
 
 def _class_weights(weight: Any) -> tuple[float, ...]:
@@ -90,13 +94,14 @@ def _class_weights(weight: Any) -> tuple[float, ...]:
     return tuple(float(w) for w in array)
 
 
-def _shares(weight: Array, labels: Array, smoothing: float) -> Array:
-    """How much the surprise -log p of each class counts: (..., C)."""
-    share = np.empty((*labels.shape, len(weight)), weight.dtype)
+def _shares(labels: Array, weights: tuple[float, ...], smoothing: float, dtype: Any) -> tuple[Array, Array]:
+    """How much the surprise -log p of each class counts, (..., C), and the weights of all labels, summed."""
+    weight = np.array(weights, dtype)
+    share = np.empty((*labels.shape, len(weight)), dtype)
     share[...] = weight * weight.dtype.type(smoothing / len(weight))
     own = np.take_along_axis(share, labels[..., None], -1) + (1 - smoothing) * weight[labels][..., None]
     np.put_along_axis(share, labels[..., None], own, -1)
-    return share
+    return share, np.asarray(weight[labels].sum())
 
 
 def _expected_surprise(x: Array, share: Array) -> tuple[Array, Any]:
@@ -111,6 +116,7 @@ def _expected_surprise_backward(dy: Array, saved: Any) -> Array:
     return dx
 
 
+@hosted.direct
 def _cross_entropy(x: Array, labels: Array) -> tuple[Array, Any]:
     return ops.softmax_cross_entropy(x, labels)
 
@@ -129,9 +135,10 @@ class MSELoss(_Loss):
         return record(y, (x, target), _mean_squared_error_backward, ctx, target.requires_grad)
 
 
+@hosted.direct
 def _mean_squared_error_backward(dy: Array, ctx: Any, needs_dtarget: bool) -> Any:
     dx = ops.mean_squared_error_backward(dy, ctx)
-    return dx, -dx if needs_dtarget else None
+    return dx, hosted.again(np.negative, dx) if needs_dtarget else None
 
 
 class BCEWithLogitsLoss(_Loss):

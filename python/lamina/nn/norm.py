@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from lamina import _hosted as hosted
 from lamina import ops
 from lamina.autograd import Tensor, no_grad, record
 from lamina.nn._cast import floating
@@ -85,12 +86,12 @@ class _BatchNorm(_Norm):
             )
         y, ctx = ops.batch_norm(x.data, gamma, beta, *statistics, eps=self.eps, relu=self.relu)
         if self.training:
-            self._follow(ctx.mean, ctx.var * (count / (count - 1)))
+            hosted.again(self._follow, ctx.mean, ctx.var, count)
         return record(y, (x, self.weight, self.bias), ops.batch_norm_backward, ctx)
 
-    def _follow(self, mean: Array, var: Array) -> None:
+    def _follow(self, mean: Array, var: Array, count: int) -> None:
         self.running_mean += self.momentum * (mean - self.running_mean)
-        self.running_var += self.momentum * (var - self.running_var)
+        self.running_var += self.momentum * (var * (count / (count - 1)) - self.running_var)
 
 
 class BatchNorm1d(_BatchNorm):

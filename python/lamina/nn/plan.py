@@ -9,14 +9,16 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Callable
-from typing import Any
+from contextlib import nullcontext
+from typing import Any, overload
 
 import numpy as np
 import numpy.typing as npt
 
-from lamina import config
 from lamina.autograd import Tensor, no_grad
 from lamina.nn.modes import evaluating
+from lamina.nn.plan_step import CompiledStep, Loss
+from lamina.nn.recorded import NotCompiled, Places, Recorded, another, equal
 from lamina.nn.summary import watchers
 from lamina.ops import _check as check
 
@@ -26,31 +28,29 @@ MOST_ELEMENTS = 1 << 14  # of an x for which `predict` makes a plan: above, Pyth
 _MOST_PLANS = 8  # of a model that `predict` keeps
 
 
-class NotCompiled(ValueError):
-    """The model cannot be compiled; the message says why."""
-
-
 class Compiled:
     """What `lamina.compile` makes: call it with an x of the example's shape and dtype.
 
     It gives what `model(x)` gives in evaluation mode, as an array, bit for bit, with the values that the
     parameters and buffers have then. Several threads may call it at once; they take turns.
 
-    shape, dtype: of x. calls: how many kernels it runs; bytes: of memory it keeps beside the parameters.
+    shape, dtype: of x. calls: how many kernels it runs, with what NumPy computes between them; bytes: of
+    memory that it keeps beside the parameters.
     """
 
-    def __init__(self, model: Callable[[], Any], example: Array) -> None:
+    def __init__(self, model: Callable[[], Any], example: Array, *, alone: bool = True) -> None:
         self._model, self.shape, self.dtype = model, example.shape, example.dtype
+        self._alone = alone  # whether no other thread may be using the model now
         self._lock = threading.Lock()
         self._record(example)
 
     def __call__(self, x: npt.ArrayLike) -> Array:
         """x -> the model's result, a new array. ValueError for other shapes, TypeError for masks."""
         given = self._admitted(x)
-        if not self._is_current():
+        if not self._places.are_current():
             with self._lock:
                 self._record(given)
-        result: Array = self._plan(given)
+        (result,) = self._plan(given)
         return result
 
     def __repr__(self) -> str:
@@ -59,13 +59,13 @@ class Compiled:
 
     @property
     def calls(self) -> int:
-        """Kernel calls of a run."""
-        return int(self._plan.calls)
+        """Calls of a run, of kernels and of NumPy."""
+        return self._plan.calls
 
     @property
     def bytes(self) -> int:
         """Memory of the plan, parameters excepted."""
-        return int(self._plan.bytes)
+        return self._plan.bytes
 
     def _admitted(self, x: Any) -> Array:
         if x.__class__ is np.ndarray and x.dtype == self.dtype and x.flags.c_contiguous and x.flags.aligned:
@@ -75,55 +75,46 @@ class Compiled:
             raise TypeError(f"a compiled model: x is {array.dtype}, but it was compiled for {self.dtype}")
         return np.require(array, self.dtype, ["C", "A"])
 
-    def _is_current(self) -> bool:
-        """Whether parameters and buffers are where they were; new values in their places are no matter."""
-        for parameter, array in self._parameters:
-            if parameter.data is not array:
-                return False
-        return all(getattr(module(), name) is array for module, name, array in self._buffers)
-
     def _record(self, example: Array) -> None:
         """Run the model once, and write down how its kernels are called."""
-        if not config.has_plans():
-            raise NotCompiled("compile: the NumPy backend makes no plans; use_backend('cpp')")
-        model, plan = self._model(), config.new_plan(example)
-        plan.start()
-        try:
-            with evaluating(model), no_grad():
-                plan.stop(_array(model, model(Tensor(plan.input()))))
-        finally:
-            plan.abandon()
-        # No strong reference to a module: a plan that `predict` made must not keep its model alive.
-        self._parameters = [(parameter, parameter.data) for parameter in model.parameters()]
-        self._buffers = [
-            (weakref.ref(module), name, getattr(module, name))
-            for module in model.modules()
-            for name in module._buffer_names
-        ]
-        known = [array for *_, array in (*self._parameters, *self._buffers)]
-        for op, array in plan.constants:
-            if not _is_constant(array, known):
-                raise NotCompiled(
-                    f"compile: {op} gets an array of shape {array.shape} that NumPy computed inside "
-                    f"{type(model).__name__}; only what lamina's kernels compute can be compiled"
-                )
+        model = self._model()
+        self._places = Places(model)
+        other, name = another(example), type(model).__name__
+
+        def run(inputs: list[Array]) -> list[Array]:
+            return [_array(model, model(Tensor(inputs[0])))]
+
+        with evaluating(model), no_grad():
+            plan = Recorded([example], run, self._places.arrays, name)
+            # Nothing in it may hang on the example, nor on the values that parameters have now.
+            with self._places.changed() if self._alone else nullcontext():
+                same = equal(plan(other), run([other]))
+        if not same:
+            raise NotCompiled(
+                f"compile: {name} computes outside of lamina's layers and functions, or chooses by the "
+                "values of x; only what is computed always alike can be compiled"
+            )
         self._plan = plan
-        _compare(plan, model, example)
 
 
-def _compare(plan: Any, model: Any, example: Array) -> None:
-    """The plan must give what the model gives for another x: nothing in it may hang on the example."""
-    other = _another(example)
-    with evaluating(model), no_grad():
-        expected = model(Tensor(other)).data
-    if not np.array_equal(plan(other), expected, equal_nan=True):
-        raise NotCompiled(
-            f"compile: {type(model).__name__} computes with NumPy or chooses by the values of x; only what "
-            "lamina's kernels compute, always the same of them, can be compiled"
-        )
+@overload
+def compile(model: Any, example: npt.ArrayLike) -> Compiled: ...
 
 
-def compile(model: Any, example: npt.ArrayLike) -> Compiled:
+@overload
+def compile(
+    model: Any, example: npt.ArrayLike, target: npt.ArrayLike, *, loss: Loss, optimizer: Any
+) -> CompiledStep: ...
+
+
+def compile(
+    model: Any,
+    example: npt.ArrayLike,
+    target: npt.ArrayLike | None = None,
+    *,
+    loss: Loss | None = None,
+    optimizer: Any = None,
+) -> Compiled | CompiledStep:
     """The model for x of the example's shape, without Python between its kernels.
 
     model: a module of one tensor that returns one tensor; run in evaluation mode, a few times. example: an x
@@ -132,12 +123,28 @@ def compile(model: Any, example: npt.ArrayLike) -> Compiled:
         answer = lm.compile(model, x[:1])
         scores = answer(x[7:8])
 
-    What it gives is bit for bit what the model gives. New values of parameters are seen; after changing the
-    layers themselves, compile again. `predict` compiles by itself what is small. Raises NotCompiled, a
-    ValueError, for models that compute with NumPy or branch by the values of x.
+    With a target, a loss and an optimizer of all parameters, whole training steps in the mode that the model
+    is in:
+
+        adam = optim.Adam(model.parameters())
+        step = lm.compile(model, x[:64], y[:64], loss=nn.CrossEntropyLoss(), optimizer=adam)
+        value = step(x[64:128], y[64:128])
+
+    Both give bit for bit what the model gives. New values of parameters, learning rates and modes are seen;
+    after changing the layers themselves, compile again. `predict` and `fit` compile by themselves what they
+    can. Raises NotCompiled, a ValueError, for models that compute outside of lamina's layers and functions or
+    branch by the values of x.
     """
-    given = check.array_of("compile", "example", example.data if isinstance(example, Tensor) else example)
-    return Compiled(lambda: model, _example(model, given))
+    x = _example(model, _given("example", example))
+    if target is None and loss is None and optimizer is None:
+        return Compiled(lambda: model, x)
+    if target is None or loss is None or optimizer is None:
+        raise TypeError("compile: a training step takes a target, a loss and an optimizer, all three")
+    return CompiledStep(model, x, _example(model, _given("target", target)), loss, optimizer)
+
+
+def _given(name: str, value: Any) -> Array:
+    return check.array_of("compile", name, value.data if isinstance(value, Tensor) else value)
 
 
 def _example(model: Any, array: Array) -> Array:
@@ -153,26 +160,6 @@ def _array(model: Any, y: Any) -> Array:
         raise NotCompiled(f"compile: {type(model).__name__} returns {type(y).__name__}, expected one tensor")
     found: Array = y.data
     return found
-
-
-def _is_constant(array: Array, known: list[Array]) -> bool:
-    """Whether an array that no kernel made is known to be the same on every run: a parameter, or part of one,
-    a first state of zeros, or places and lengths, which follow from the shape.
-    """
-    if array.dtype.kind != "f" or not array.any():
-        return True
-    return any(np.may_share_memory(array, other) for other in known)
-
-
-def _another(example: Array) -> Array:
-    """An x of the same shape and kind with other values."""
-    rng = np.random.default_rng(0)
-    if example.dtype.kind == "f":
-        return np.asarray(rng.standard_normal(example.shape) + example, example.dtype)
-    if not example.any():
-        raise NotCompiled("compile: the example is 0 everywhere; give one with other tokens")
-    other = rng.permutation(example.ravel()).reshape(example.shape)
-    return np.zeros_like(example) if np.array_equal(other, example) else np.asarray(other)
 
 
 # by itself ----------------------------------------------------------------------------------------------
@@ -210,6 +197,6 @@ def _compiled(model: Any, x: Array) -> Compiled | bool:
     if any(not type(module).__module__.startswith("lamina.") for module in model.modules()):
         return False
     try:
-        return Compiled(weakref.ref(model), _example(model, x))
+        return Compiled(weakref.ref(model), _example(model, x), alone=False)
     except NotCompiled:
         return False

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from lamina import _hosted as hosted
 from lamina import init
 from lamina.autograd import Tensor, record
 from lamina.functions import concatenate
@@ -128,7 +129,7 @@ def _reversal(lengths: Any, rows: int, steps: int) -> npt.NDArray[np.int64] | No
 
 
 def _reordered(x: Tensor, order: npt.NDArray[np.int64] | None) -> Tensor:
-    return record(_take(x.data, order), (x,), _take, order)
+    return record(hosted.again(_take, x.data, order), (x,), _take, order)
 
 
 def _take(x: npt.NDArray[Any], order: npt.NDArray[np.int64] | None) -> npt.NDArray[Any]:

@@ -6,6 +6,7 @@ from lamina.config import backend, conv_algorithm
 from lamina.ops import _check as check
 from lamina.ops import _windows as windows
 from lamina.ops._check import Array, Pair, Sides
+from lamina.ops._into import NOWHERE, Into, fills
 
 _ALGORITHMS = ("auto", "im2col", "direct", "winograd2", "winograd4")
 
@@ -66,10 +67,14 @@ def conv2d(
     return y, Conv2dContext(x, w, b is not None, output, stride, sides, dilation, groups, algorithm)
 
 
+@fills
 def conv2d_backward(
-    dy: Any, ctx: Conv2dContext, needs_dx: bool = True
+    dy: Any, ctx: Conv2dContext, needs_dx: bool = True, into: Into = NOWHERE
 ) -> tuple[Array | None, Array, Array | None]:
-    """dy (N,OH,OW,O) -> dx (N,H,W,C) or None if not needed, dw (O,KH,KW,C/groups), db (O,) or None."""
+    """dy (N,OH,OW,O) -> dx (N,H,W,C) or None if not needed, dw (O,KH,KW,C/groups), db (O,) or None.
+
+    into: arrays for the gradients of x, w and b; None for new ones, as always for x.
+    """
     x, w = ctx.x, ctx.w
     dy = check.gradient("conv2d_backward", "dy", dy, w, ctx.output)
     options = (ctx.stride, ctx.padding, ctx.dilation, ctx.groups, ctx.algorithm)
@@ -79,7 +84,7 @@ def conv2d_backward(
         dx = compute.conv2d_backward_input(dy, w, x.shape[1:3], *options)
     dw: Array
     db: Array
-    dw, db = compute.conv2d_backward_weight(dy, x, w.shape[1:3], *options)
+    dw, db = compute.conv2d_backward_weight(dy, x, w.shape[1:3], *options, into[1], into[2])
     return dx, dw, db if ctx.has_bias else None
 
 

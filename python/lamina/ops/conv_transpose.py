@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from lamina import _hosted as hosted
 from lamina.config import backend, conv_algorithm
 from lamina.ops import _check as check
 from lamina.ops import _windows as windows
@@ -59,9 +60,13 @@ def conv_transpose2d(
     windows.require_possible(op, output, x.itemsize)
     options = (stride, sides, dilation, groups, conv_algorithm(algorithm))
     y: Array = backend().conv2d_backward_input(x, w, size, *options)
-    if rest:  # a whole image at a time: NumPy is slow along few channels
-        y += np.tile(rest[0], (*size, 1))
+    if rest:
+        hosted.again(_add_bias, y, rest[0])
     return y, ConvTranspose2dContext(x, w, bool(rest), output, options)
+
+
+def _add_bias(y: Array, b: Array) -> None:
+    y += np.tile(b, (*y.shape[1:3], 1))  # a whole image at a time: NumPy is slow along few channels
 
 
 def conv_transpose2d_backward(

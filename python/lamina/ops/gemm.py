@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from lamina.config import backend
 from lamina.ops import _check as check
 from lamina.ops._check import Array
+from lamina.ops._into import NOWHERE, Into, fills
 
 
 class GemmContext(NamedTuple):
@@ -82,15 +83,19 @@ def linear(x: Any, w: Any, b: Any = None) -> tuple[Array, LinearContext]:
     return y.reshape(*x.shape[:-1], outputs), LinearContext(matrix, w, b is not None, x.shape)
 
 
+@fills
 def linear_backward(
-    dy: Any, ctx: LinearContext, needs_dx: bool = True
+    dy: Any, ctx: LinearContext, needs_dx: bool = True, into: Into = NOWHERE
 ) -> tuple[Array | None, Array, Array | None]:
-    """dy (..., out) -> dx (..., in) or None where it is not needed, dw (out, in), db (out,) or None."""
+    """dy (..., out) -> dx (..., in) or None where it is not needed, dw (out, in), db (out,) or None.
+
+    into: arrays for the gradients of x, w and b; None for new ones, as always for x.
+    """
     outputs = ctx.w.shape[0]
     dy = check.gradient("linear_backward", "dy", dy, ctx.w, (*ctx.shape[:-1], outputs))
     matrix = dy.reshape(ctx.x.shape[0], outputs)
     compute = backend()
     dx: Array | None = compute.gemm(matrix, ctx.w).reshape(ctx.shape) if needs_dx else None
-    dw: Array = compute.gemm(matrix.T, ctx.x)
-    db: Array | None = compute.bias_backward(matrix) if ctx.has_bias else None
+    dw: Array = compute.gemm(matrix.T, ctx.x, None, into[1])
+    db: Array | None = compute.bias_backward(matrix, into[2]) if ctx.has_bias else None
     return dx, dw, db

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from lamina import _hosted as hosted
 from lamina.config import backend
 from lamina.ops import _check as check
 from lamina.ops._check import Array
@@ -195,15 +196,15 @@ def _forward(
     if more:
         check.shape(op, "c0", more[0], h0.shape, "that of h0 (N, H)")
     packing = _packing(op, lengths, n, steps, reverse)
-    states = [s if packing.order is None else s[packing.order] for s in (h0, *more)]
+    states = [_sorted(packing, s) for s in (h0, *more)]
     c0 = states[1] if more else None
     at, kept_out = (packing.source, packing.offset), _masks(op, h0, steps, packing, masks)
     y, xh, kept, gates = backend().sequence(cell, rows, *at, states[0], c0, w_ih, w_hh, b, *kept_out)
     saved = (rows if tokens else None, *at, states[0], c0, w_ih, w_hh, *kept_out, y, xh, kept, gates)
     ctx = SequenceContext(cell, (n, steps), packing, saved)
     ends = packing.source[packing.last] if len(packing.source) else packing.last
-    h_last = _last(packing, y, ends, states[0])
-    c_last = _last(packing, kept, packing.last, c0) if more else None
+    h_last = hosted.again(_last, packing, y, ends, states[0])
+    c_last = hosted.again(_last, packing, kept, packing.last, c0) if more else None
     return y.reshape(n, steps, hidden), h_last, c_last, ctx
 
 
@@ -218,8 +219,8 @@ def _masks(op: str, h0: Array, steps: int, packing: Packing, given: tuple[Any, A
             check.shape(op, name, found[i], shape, meaning)
             found[i] = found[i].reshape(-1, hidden)
     mask, zone_h, zone_c = found
-    if packing.order is not None and mask is not None:
-        mask = mask[packing.order]
+    if mask is not None:
+        mask = _sorted(packing, mask)
     if op == "lstm" and (zone_h is None) != (zone_c is None):
         nowhere = np.zeros((n * steps, hidden), h0.dtype)
         zone_h, zone_c = (nowhere if zone is None else zone for zone in (zone_h, zone_c))
@@ -236,13 +237,13 @@ def _backward(
     if ctx.cell == "lstm":
         into.append(check.gradient(op, "dc_last", dc_last, y, (n, hidden)))
     if packing.order is not None:
-        into = [d[packing.order] for d in into]
+        into = [_sorted(packing, d) for d in into]
     dx, dh0, dc0, dw_ih, dw_hh, db = backend().sequence_backward(
         ctx.cell, dy.reshape(n * steps, hidden), into[0], (*into, None)[1], *ctx.arrays
     )
-    dc0 = _unsorted(packing, dc0) if ctx.cell == "lstm" else None
+    dc0 = hosted.again(_unsorted, packing, dc0) if ctx.cell == "lstm" else None
     dx = None if dx is None else dx.reshape(n, steps, dw_ih.shape[1])
-    return dx, _unsorted(packing, dh0), dc0, dw_ih, dw_hh, db
+    return dx, hosted.again(_unsorted, packing, dh0), dc0, dw_ih, dw_hh, db
 
 
 def _tokens(op: str, x: npt.NDArray[Any], least_above: int) -> _Indices:
@@ -256,6 +257,12 @@ def _last(packing: Packing, rows: Array, at: _Indices, initial: Any) -> Array:
     some = packing.last >= 0
     found[some] = rows[at[some]]
     return _unsorted(packing, found)
+
+
+def _sorted(packing: Packing, values: Array) -> Array:
+    """Rows in the order of the packed sequences."""
+    found: Array = values if packing.order is None else hosted.again(np.take, values, packing.order, 0)
+    return found
 
 
 def _unsorted(packing: Packing, values: Array) -> Array:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from lamina.config import backend
 from lamina.ops import _check as check
 from lamina.ops._check import Array
+from lamina.ops._into import NOWHERE, Into, fills
 
 _Units = npt.NDArray[np.int64]
 _CROWDED = 4  # where k is more than a 4th of the units, dense products are faster
@@ -87,14 +88,18 @@ def _encode(
     return (values, units), KSparseLinearContext(x, w, b is not None, units)
 
 
+@fills
 def k_sparse_linear_backward(
-    dvalues: Any, ctx: KSparseLinearContext, needs_dx: bool = True
+    dvalues: Any, ctx: KSparseLinearContext, needs_dx: bool = True, into: Into = NOWHERE
 ) -> tuple[Array | None, Array, Array | None]:
-    """dvalues (M,k) -> dx (M,D) or None where it is not needed, dw (N,D), db (N,) or None."""
+    """dvalues (M,k) -> dx (M,D) or None where it is not needed, dw (N,D), db (N,) or None.
+
+    into: arrays for the gradients of x, w and b, of which only w's is used.
+    """
     x, w, units = ctx.x, ctx.w, ctx.units
     dvalues = check.gradient("k_sparse_linear_backward", "dvalues", dvalues, w, units.shape)
     dx = _decoded(dvalues, units, w, None) if needs_dx else None
-    dw = _outer(units, dvalues, x, len(w))
+    dw = _outer(units, dvalues, x, len(w), into[1])
     return dx, dw, _sums(units, dvalues, len(w)) if ctx.has_bias else None
 
 
@@ -128,14 +133,20 @@ def _dots(dy: Array, units: _Units, w: Array) -> Array:
 
 
 def _outer(
-    units: _Units, values: Array, dy: Array, n: int, values2: Array | None = None, x: Array | None = None
+    units: _Units,
+    values: Array,
+    dy: Array,
+    n: int,
+    out: Array | None,
+    values2: Array | None = None,
+    x: Array | None = None,
 ) -> Array:
     """The code, transposed, times dy (M,D); and likewise of values2 and x, if they are given."""
     found: Array
     if not _crowded(units, n):
-        found = backend().sparse_outer(units, values, dy, values2, x, n)
+        found = backend().sparse_outer(units, values, dy, values2, x, n, out)
         return found
-    found = backend().gemm(_spread(values, units, n).T, dy)
+    found = backend().gemm(_spread(values, units, n).T, dy, None, out)
     if values2 is not None:
         found += backend().gemm(_spread(values2, units, n).T, x)
     return found
@@ -174,12 +185,18 @@ def sparse_linear(values: Any, units: Any, w: Any, b: Any = None) -> tuple[Array
     return y, SparseLinearContext(values, units, w, bool(rest))
 
 
-def sparse_linear_backward(dy: Any, ctx: SparseLinearContext) -> tuple[Array, Array, Array | None]:
-    """dy (M,D) -> dvalues (M,k), dw (N,D), zero in the rows of units that nobody chose, db (D,) or None."""
+@fills
+def sparse_linear_backward(
+    dy: Any, ctx: SparseLinearContext, into: Into = NOWHERE
+) -> tuple[Array, Array, Array | None]:
+    """dy (M,D) -> dvalues (M,k), dw (N,D), zero in the rows of units that nobody chose, db (D,) or None.
+
+    into: arrays for the gradients of values, w and b, of which only w's is used.
+    """
     values, units, w = ctx.values, ctx.units, ctx.w
     dy = check.gradient("sparse_linear_backward", "dy", dy, w, (len(values), w.shape[1]))
     dvalues: Array = backend().sparse_dots(dy, units, w)
-    dw: Array = backend().sparse_outer(units, values, dy, None, None, len(w))
+    dw: Array = backend().sparse_outer(units, values, dy, None, None, len(w), into[1])
     return dvalues, dw, backend().bias_backward(dy) if ctx.has_bias else None
 
 
@@ -208,14 +225,18 @@ def tied_k_sparse(
     return (y, values, units), TiedKSparseContext(x, w, values, units)
 
 
+@fills
 def tied_k_sparse_backward(
-    dy: Any, dvalues: Any, ctx: TiedKSparseContext, needs_dx: bool = True
+    dy: Any, dvalues: Any, ctx: TiedKSparseContext, needs_dx: bool = True, into: Into = NOWHERE
 ) -> tuple[Array | None, Array, Array, Array]:
-    """dy (M,D), dvalues (M,k) -> dx (M,D) or None where it is not needed, dw (N,D), db (N,), dc (D,)."""
+    """dy (M,D), dvalues (M,k) -> dx (M,D) or None where it is not needed, dw (N,D), db (N,), dc (D,).
+
+    into: arrays for the gradients of x, w, b and c, of which only w's is used.
+    """
     x, w, values, units = ctx
     dy = check.gradient("tied_k_sparse_backward", "dy", dy, w, x.shape)
     dvalues = check.gradient("tied_k_sparse_backward", "dvalues", dvalues, w, units.shape)
     dz = _dots(dy, units, w) + dvalues
     dx = _decoded(dz, units, w, None) if needs_dx else None
-    dw = _outer(units, values, dy, len(w), dz, x)
+    dw = _outer(units, values, dy, len(w), into[1], dz, x)
     return dx, dw, _sums(units, dz, len(w)), backend().bias_backward(dy)

@@ -102,6 +102,11 @@ class Optimizer:
             for p in group.parameters:
                 p.grad = None
 
+    def gather(self) -> None:
+        """Bring all parameters and gradients into this optimiser's memory, wherever they are."""
+        for group in self._groups:
+            group.gather()
+
     def step(self) -> None:
         """Change each parameter that has a gradient; the others, and their state, stay as they are."""
         for group, buffers in zip(self._groups, self._buffers, strict=True):

@@ -7,7 +7,7 @@ flipped. `algorithm` chooses among compiled kernels; here all its values compute
 import numpy as np
 
 from lamina.reference import _depthwise as depthwise
-from lamina.reference._types import Array, Pair, Sides
+from lamina.reference._types import Array, Pair, Sides, put
 from lamina.reference._windows import crop, output_size, pad, padded_size, taps, windows
 
 _ALGORITHMS = ("auto", "fast", "im2col", "direct", "winograd2", "winograd4")
@@ -91,13 +91,15 @@ def conv2d_backward_weight(
     dilation: Pair,
     groups: int,
     algorithm: str = "auto",
+    dw: Array | None = None,
+    db: Array | None = None,
 ) -> tuple[Array, Array]:
     """dy (N,OH,OW,O) and x -> dw (O,KH,KW,C/groups), db (O,)."""
     _check_algorithm(algorithm)
     shape = (dy.shape[3], *kernel_size, x.shape[3] // groups)
     if depthwise.is_depthwise(shape, groups):
-        dw = depthwise.backward_weight(dy, x, kernel_size, stride, padding, dilation)
+        found = depthwise.backward_weight(dy, x, kernel_size, stride, padding, dilation)
     else:
         columns = _columns(x, kernel_size, stride, padding, dilation, groups)
-        dw = np.matmul(_by_group(dy, groups).transpose(0, 2, 1), columns).reshape(shape)
-    return dw, dy.sum(axis=(0, 1, 2))
+        found = np.matmul(_by_group(dy, groups).transpose(0, 2, 1), columns).reshape(shape)
+    return put(found, dw), put(dy.sum(axis=(0, 1, 2)), db)

@@ -1,17 +1,16 @@
 """Matrix product: y = a b + bias. a (M,K), b (K,N), bias (N,), y (M,N)."""
 
-from lamina.reference._types import Array
+from lamina.reference._types import Array, put
 
 
-def gemm(a: Array, b: Array, bias: Array | None = None) -> Array:
+def gemm(a: Array, b: Array, bias: Array | None = None, out: Array | None = None) -> Array:
     """Multiply (M,K) by (K,N) and add bias (N,) to each row."""
     y: Array = a @ b
     if bias is not None:
         y += bias
-    return y
+    return put(y, out)
 
 
-def bias_backward(dy: Array) -> Array:
+def bias_backward(dy: Array, out: Array | None = None) -> Array:
     """Sum the columns of dy (M,N) -> (N,)."""
-    db: Array = dy.sum(axis=0)
-    return db
+    return put(dy.sum(axis=0), out)

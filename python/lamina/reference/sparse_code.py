@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from lamina.reference._types import Array
+from lamina.reference._types import Array, put
 
 _Indices = npt.NDArray[np.int64]
 
@@ -34,10 +34,16 @@ def sparse_dots(dy: Array, units: _Indices, w: Array) -> Array:
 
 
 def sparse_outer(
-    units: _Indices, values: Array, dy: Array, values2: Array | None, x: Array | None, n: int
+    units: _Indices,
+    values: Array,
+    dy: Array,
+    values2: Array | None,
+    x: Array | None,
+    n: int,
+    out: Array | None = None,
 ) -> Array:
     """The sum over all (m, j) of values[m,j] dy[m] (and of values2[m,j] x[m]) in row units[m,j] of (N,D)."""
     dw: Array = _dense(values, units, n).T @ dy
     if values2 is not None and x is not None:
         dw += _dense(values2, units, n).T @ x
-    return dw
+    return put(dw, out)

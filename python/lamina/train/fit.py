@@ -32,6 +32,7 @@ from lamina.train.loop import Loop
 from lamina.train.metrics import Metric, resolve
 from lamina.train.progress import Progress
 from lamina.train.resume import Saved
+from lamina.train.steps import Steps
 
 Validation = tuple[npt.ArrayLike, npt.ArrayLike] | Loader | float
 
@@ -122,7 +123,8 @@ def fit(
 
     run = Run(model, optimizer, epochs, inputs=lambda: (batch.x for batch in feed.in_order()))
     progress = Progress(epochs, feed.samples, int(verbose))
-    loop = Loop(run, feed, held_out, loss, named, callbacks, schedule, rate, accumulate, rng, progress)
+    steps = Steps(model, loss, optimizer)
+    loop = Loop(run, feed, held_out, loss, named, callbacks, schedule, rate, accumulate, rng, progress, steps)
     with modes_kept(model):
         _train(loop, saved)
     return run.history

@@ -22,6 +22,7 @@ from lamina.train.evaluate import Averages, Loss, compared, evaluate_feed, own_l
 from lamina.train.feed import Batch, Feed
 from lamina.train.metrics import Metric
 from lamina.train.progress import Progress
+from lamina.train.steps import Steps
 
 
 @dataclass
@@ -39,6 +40,7 @@ class Loop:
     accumulate: int
     rng: np.random.Generator
     progress: Progress
+    steps: Steps
 
     def epoch(self) -> None:
         """One pass over the data, then validation and the callbacks."""
@@ -98,16 +100,27 @@ class Loop:
         loss = 0.0
         for batch in group:
             share = len(batch.x) / total
-            y_pred, value = self._compared(batch)
-            number = scalar("fit", value)
+            number, y_pred = self._gradients(batch, share)
             loss += share * number
-            if not math.isfinite(number):
-                self._diverged(number, batch, y_pred)
-            (value if share == 1 else value * share).backward()
-            averages.add(number, y_pred.data, batch.y)
+            averages.add(number, y_pred, batch.y)
         run.optimizer.step()
         run.step += 1
         run.loss = loss
+
+    def _gradients(self, batch: Batch, share: float) -> tuple[float, np.ndarray]:
+        """The loss of a batch and what the model makes of it; the gradient, times its share, is added."""
+        step = self.steps.of(batch.x, batch.y) if share == 1 and batch.weight is None else None
+        if step is not None:
+            number, found = step.gradients(batch.x, batch.y)
+            if not math.isfinite(number):
+                self._diverged(number, batch, found)
+            return number, found
+        y_pred, value = self._compared(batch)
+        number = scalar("fit", value)
+        if not math.isfinite(number):
+            self._diverged(number, batch, y_pred.data)
+        (value if share == 1 else value * share).backward()
+        return number, y_pred.data
 
     def _compared(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """What the model makes of a batch, and its loss: weighted, where samples have weights."""
@@ -125,11 +138,11 @@ class Loop:
         weight = batch.weight.astype(each.dtype).reshape(-1, *[1] * (each.ndim - 1))
         return y_pred, (each * weight).mean()
 
-    def _diverged(self, number: float, batch: Batch, y_pred: Tensor) -> None:
+    def _diverged(self, number: float, batch: Batch, y_pred: np.ndarray) -> None:
         run = self.run
         run.loss, run.history.stopped = number, "diverged"
         where = f"fit: the loss became {number} in epoch {run.epoch}, step {run.step + 1}"
-        raise Diverged(f"{where}: {diagnose(run.model, batch.x, batch.y, y_pred.data)}", run.history)
+        raise Diverged(f"{where}: {diagnose(run.model, batch.x, batch.y, y_pred)}", run.history)
 
 
 def one_by_one(model: Any, loss: Any) -> Any:

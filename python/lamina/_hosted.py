@@ -1,0 +1,114 @@
+"""What NumPy computes while a plan is recorded (lamina.nn.recorded): it does so again in every run of it.
+
+Kernels write themselves down. Everything else that the tape runs, NumPy's own pairs and functions of users,
+goes through `run`, and what NumPy does inside an op through `again`.
+"""
+
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+import numpy as np
+
+F = TypeVar("F", bound=Callable[..., Any])
+_direct: set[Any] = set()
+
+
+class _Recording(threading.local):
+    """The recording of the calling thread, if there is one."""
+
+    now: "Recording | None" = None
+
+
+recording = _Recording()
+
+
+def direct(function: F) -> F:
+    """Say of a function that it needs no `run`: kernels do all its work, or it calls `again` itself."""
+    _direct.add(function)
+    return function
+
+
+def run(function: Callable[..., Any], *args: Any, **options: Any) -> Any:
+    """function(*args, **options), by `again` unless kernels do it all."""
+    if recording.now is None or _is_direct(function):
+        return function(*args, **options)
+    return again(function, *args, **options)
+
+
+def again(function: Callable[..., Any], *args: Any, **options: Any) -> Any:
+    """function(*args, **options); where a plan is recorded, in each of its runs too.
+
+    Its results, arrays in tuples and lists, stay where they are: later runs write there.
+    """
+    recorded = recording.now
+    return function(*args, **options) if recorded is None else recorded.host(function, args, options)
+
+
+def _is_direct(function: Callable[..., Any]) -> bool:
+    return (getattr(function, "__module__", None) or "").startswith("lamina.ops") or function in _direct
+
+
+class Recording:
+    """A plan while it is recorded. hosts: NumPy's calls in their order; results: all arrays they made."""
+
+    def __init__(self, plan: Any) -> None:
+        self.plan = plan
+        self.hosts: list[Callable[[], None]] = []
+        self.results: list[np.ndarray] = []
+
+    def __enter__(self) -> "Recording":
+        self.plan.start()
+        recording.now = self
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        recording.now = None
+        self.plan.abandon()
+
+    def host(self, function: Callable[..., Any], args: tuple[Any, ...], options: dict[str, Any]) -> Any:
+        """Call a function of arrays now, and write down that it is to be called again."""
+        recording.now = None  # whatever it does inside, it does by itself in each run
+        self.plan.pause()
+        try:
+            result = _lasting(function(*args, **options))
+        finally:
+            self.plan.resume()
+            recording.now = self
+        for array in _arrays((args, options)):
+            self.plan.hold(getattr(function, "__name__", "a function"), array)
+        self.results += _arrays(result)
+
+        self.hosts.append(lambda: _copy(function(*args, **options), result))
+        self.plan.add_host()
+        return result
+
+
+def _lasting(value: Any) -> Any:
+    """The same with arrays that can be written: NumPy gives numbers for arrays without axes, and views."""
+    if isinstance(value, np.ndarray):
+        return value if value.flags.writeable else value.copy()
+    if isinstance(value, np.generic):
+        return np.asarray(value).copy()
+    if isinstance(value, (tuple, list)):
+        parts = [_lasting(part) for part in value]
+        return type(value)(*parts) if hasattr(value, "_fields") else type(value)(parts)
+    return value
+
+
+def _arrays(value: Any) -> Iterator[np.ndarray]:
+    if isinstance(value, np.ndarray):
+        yield value
+    elif isinstance(value, (tuple, list, dict)):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from _arrays(part)
+
+
+def _copy(found: Any, place: Any) -> None:
+    """Arrays to where those of the first run are."""
+    if isinstance(place, np.ndarray):
+        if found is not place:
+            np.copyto(place, found)
+    elif isinstance(place, (tuple, list)):
+        for new, old in zip(found, place, strict=True):
+            _copy(new, old)
