@@ -13,7 +13,7 @@ SOURCE = ROOT / "csrc"
 # From the ground up. Rooms on one floor do not see each other.
 FLOORS = [
     {"_core", "reference"},
-    {"config", "_whole_files"},
+    {"config", "_whole_files", "_hosted"},
     {"ops"},
     {"autograd"},
     {"init"},

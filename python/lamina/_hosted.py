@@ -75,9 +75,10 @@ class Recording:
         finally:
             self.plan.resume()
             recording.now = self
-        for array in _arrays((args, options)):
+        given = list(_arrays((args, options)))
+        for array in given:
             self.plan.hold(getattr(function, "__name__", "a function"), array)
-        self.results += _arrays(result)
+        self.results += [array for array in _arrays(result) if not any(array is other for other in given)]
 
         self.hosts.append(lambda: _copy(function(*args, **options), result))
         self.plan.add_host()
@@ -107,7 +108,7 @@ def _arrays(value: Any) -> Iterator[np.ndarray]:
 def _copy(found: Any, place: Any) -> None:
     """Arrays to where those of the first run are."""
     if isinstance(place, np.ndarray):
-        if found is not place:
+        if not np.may_share_memory(found, place):  # else it is a view of something, or was written there
             np.copyto(place, found)
     elif isinstance(place, (tuple, list)):
         for new, old in zip(found, place, strict=True):

@@ -8,6 +8,7 @@ beside a tensor takes the tensor's dtype, so that `x * 0.5` and `x + numpy.arang
 tensors of different dtypes are refused.
 """
 
+import operator
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -192,24 +193,27 @@ class Tensor:
 
     # comparisons: boolean arrays, since they have no gradient
     def __eq__(self, other: Any) -> Any:
-        return self.data == check.array_of("Tensor", "the other operand", other)
+        return self._compared(operator.eq, other)
 
     def __ne__(self, other: Any) -> Any:
-        return self.data != check.array_of("Tensor", "the other operand", other)
+        return self._compared(operator.ne, other)
 
     def __lt__(self, other: Any) -> Any:
-        return self.data < check.array_of("Tensor", "the other operand", other)
+        return self._compared(operator.lt, other)
 
     def __le__(self, other: Any) -> Any:
-        return self.data <= check.array_of("Tensor", "the other operand", other)
+        return self._compared(operator.le, other)
 
     def __gt__(self, other: Any) -> Any:
-        return self.data > check.array_of("Tensor", "the other operand", other)
+        return self._compared(operator.gt, other)
 
     def __ge__(self, other: Any) -> Any:
-        return self.data >= check.array_of("Tensor", "the other operand", other)
+        return self._compared(operator.ge, other)
 
     __hash__ = object.__hash__
+
+    def _compared(self, how: Callable[[Any, Any], Any], other: Any) -> Any:
+        return hosted.again(how, self.data, check.array_of("Tensor", "the other operand", other))
 
     # shape
     def reshape(self, *shape: Any) -> "Tensor":

@@ -214,7 +214,7 @@ EXAMPLE = floats(2, 3)
     [
         (Numpy(), "computed inside Numpy"),
         (Branch(), "chooses by the values of x"),
-        (Derived(), "that NumPy computed inside Derived"),
+        (Derived(), "computed inside Derived"),
         (nn.LSTM(3, 4), "returns tuple"),
     ],
 )

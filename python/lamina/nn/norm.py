@@ -90,8 +90,10 @@ class _BatchNorm(_Norm):
         return record(y, (x, self.weight, self.bias), ops.batch_norm_backward, ctx)
 
     def _follow(self, mean: Array, var: Array, count: int) -> None:
-        self.running_mean += self.momentum * (mean - self.running_mean)
-        self.running_var += self.momentum * (var * (count / (count - 1)) - self.running_var)
+        # In place, and no attribute is set: the module stays as it is, to those who watch for changes.
+        np.add(self.running_mean, self.momentum * (mean - self.running_mean), out=self.running_mean)
+        unbiased = var * (count / (count - 1))
+        np.add(self.running_var, self.momentum * (unbiased - self.running_var), out=self.running_var)
 
 
 class BatchNorm1d(_BatchNorm):

@@ -81,6 +81,8 @@ class CompiledStep:
         self._places = Places(model)
         self._modes = [(module, module.training) for module in model.modules()]
         self._wants = [(p, p.requires_grad, p._grad_view) for p in model.parameters()]
+        if any(wanted and view is None for _, wanted, view in self._wants):
+            raise NotCompiled(f"compile: the optimizer does not have all parameters of {name}")
         views = [view for *_, view in self._wants if view is not None]
         other = another(x), _resampled(y)
         try:
@@ -89,8 +91,6 @@ class CompiledStep:
                     expected = [array.copy() for array in (*self._run([*other]), *self._gradients())]
                 with _kept(model):
                     plan = Recorded([x, y], self._run, [*self._places.arrays, *views], name)
-                if any(p.grad is not None and p.grad is not view for p, _, view in self._wants):
-                    raise NotCompiled(f"compile: the optimizer does not have all parameters of {name}")
                 self._grads = [(p, p.grad) for p, *_ in self._wants]
                 for view in views:
                     view[...] = 0

@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from lamina import _hosted as hosted
+
 Array = npt.NDArray[np.floating[Any]]
 Pair = tuple[int, int]
 Sides = tuple[int, int, int, int]  # top, bottom, left, right
@@ -88,7 +90,10 @@ def floats(op: str, **arrays: Any) -> list[Array]:
     values = list(arrays.values())
     if _ready(values):
         return values
-    return [value if value.flags.c_contiguous else value.copy(order="C") for value in strided(op, **arrays)]
+    return [
+        value if value.flags.c_contiguous else hosted.again(np.ascontiguousarray, value)
+        for value in strided(op, **arrays)
+    ]
 
 
 def in_place(op: str, **arrays: Any) -> list[Array]:

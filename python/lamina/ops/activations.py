@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from lamina import _hosted as hosted
 from lamina.config import backend
 from lamina.ops import _check as check
 from lamina.ops._check import Array
@@ -173,9 +174,11 @@ def _to_rows(op: str, x: Any, axis: Any) -> tuple[Array, tuple[int, ...], int]:
 
 def _lines(x: Array, axis: int) -> Array:
     """The lines of x along `axis` as the rows of a contiguous matrix."""
-    return np.ascontiguousarray(np.moveaxis(x, axis, -1)).reshape(x.size // x.shape[axis], x.shape[axis])
+    lines: Array = hosted.again(np.ascontiguousarray, np.moveaxis(x, axis, -1))
+    return lines.reshape(x.size // x.shape[axis], x.shape[axis])
 
 
 def _from_rows(rows: Array, shape: tuple[int, ...], axis: int) -> Array:
     moved = (*shape[:axis], *shape[axis + 1 :], shape[axis])
-    return np.ascontiguousarray(np.moveaxis(rows.reshape(moved), -1, axis))
+    found: Array = hosted.again(np.ascontiguousarray, np.moveaxis(rows.reshape(moved), -1, axis))
+    return found

@@ -51,16 +51,10 @@ class Steps:
 
     def _compiled(self, x: Array, y: Array) -> CompiledStep | None:
         self._tries_left -= 1
-        if len(x) == 0 or not all(
-            np.can_cast(each.dtype, np.int64) or each.dtype.kind == "f" for each in (x, y)
-        ):
+        if len(x) == 0 or not all(np.can_cast(a.dtype, np.int64) or a.dtype.kind == "f" for a in (x, y)):
             return None
         try:
             return compile(self._model, x, y, loss=self._loss, optimizer=self._optimizer)
-        except (
-            ValueError,
-            TypeError,
-            RuntimeError,
-        ):  # whatever is wrong with this batch, the step itself will say
+        except (ValueError, TypeError, RuntimeError):  # the step itself will say what is wrong, if it is
             self._tries_left = 0
             return None
