@@ -65,7 +65,7 @@ py::array conv2d(const py::array& x, const py::array& w, const std::optional<py:
     const T* bs = optional_input<T>(op, "b", b, {s.O});
     py::array y = allocate<T>({s.N, s.OH, s.OW, s.O});
     T* out = data<T>(y);
-    run([=] { kernels<T>().conv2d(s, chosen, xs, ws, bs, out); });
+    run_packing([=] { kernels<T>().conv2d(s, chosen, xs, ws, bs, out); });
     return y;
   });
 }

@@ -15,7 +15,7 @@ std::size_t bytes_of(const py::array& array) { return static_cast<std::size_t>(a
 
 Plan* Plan::recording() { return current; }
 
-Plan::Plan(const std::vector<py::array>& inputs) {
+Plan::Plan(const std::vector<py::array>& inputs, bool frozen) : frozen_(frozen) {
   for (const py::array& x : inputs) {
     checked("compile", "example", x, x.dtype(), shape_of(x));
     if (x.size() == 0) fail_value("compile: the example has no elements");
@@ -143,7 +143,7 @@ std::size_t Plan::bytes() const {
 void bind_plan(py::module_& m) {
   using py::arg;
   py::class_<Plan, std::shared_ptr<Plan>>(m, "Plan")
-      .def(py::init<const std::vector<py::array>&>(), arg("inputs"))
+      .def(py::init<const std::vector<py::array>&, bool>(), arg("inputs"), arg("frozen"))
       .def("start", &Plan::start)
       .def("pause", &Plan::pause)
       .def("resume", &Plan::resume)

@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "common/memory.h"
 #include "common/types.h"
 
 namespace lamina {
@@ -20,7 +21,8 @@ namespace py = pybind11;
 // room for a later one, as it will on every run. Arrays that were not made by kernels are held and taken as constant.
 class Plan : public std::enable_shared_from_this<Plan> {
  public:
-  explicit Plan(const std::vector<py::array>& inputs);
+  // frozen: the weights stay as they are, so that what a call makes of them is made once.
+  Plan(const std::vector<py::array>& inputs, bool frozen);
   ~Plan();
   Plan(const Plan&) = delete;
   Plan& operator=(const Plan&) = delete;
@@ -43,6 +45,7 @@ class Plan : public std::enable_shared_from_this<Plan> {
   void add(std::function<void()> call) { calls_.push_back(std::move(call)); }
   void add_host();
   std::size_t bytes() const;
+  bool frozen() const { return frozen_; }
   std::size_t size() const { return calls_.size(); }
 
  private:
@@ -64,7 +67,7 @@ class Plan : public std::enable_shared_from_this<Plan> {
   std::vector<Volume> inputs_, results_;
   const std::vector<py::function>* hosts_ = nullptr;
   std::size_t host_count_ = 0;
-  bool open_ = false, ready_ = false;
+  bool frozen_, open_ = false, ready_ = false;
   std::mutex mutex_;  // one run at a time: all work in the same memory
 };
 
@@ -77,6 +80,17 @@ void run(F call) {
     call();
   }
   if (Plan* plan = Plan::recording()) plan->add(std::move(call));
+}
+
+// As run, for a call that packs its weights.
+template <class F>
+void run_packing(F call) {
+  Plan* const plan = Plan::recording();
+  if (!plan || !plan->frozen()) return run(std::move(call));
+  run([call = std::move(call), kept = std::make_shared<Kept>()] {
+    const KeepScope scope(kept.get());
+    call();
+  });
 }
 
 }  // namespace lamina

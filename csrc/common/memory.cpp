@@ -130,6 +130,32 @@ Buffer::~Buffer() {
   if (data_) cache_free(data_);
 }
 
+namespace {
+thread_local Kept* keeper = nullptr;
+}
+
+Kept::~Kept() {
+  if (block_) cache_free(block_);
+}
+KeepScope::KeepScope(Kept* kept) { keeper = kept; }
+KeepScope::~KeepScope() { keeper = nullptr; }
+
+WeightBuffer::WeightBuffer(std::size_t bytes, const void* maker) : kept_(keeper != nullptr) {
+  if (kept_ && keeper->maker_ == maker) {
+    data_ = keeper->block_;
+    filled_ = true;
+    return;
+  }
+  data_ = bytes ? cache_allocate(bytes) : nullptr;
+  if (!kept_) return;
+  if (keeper->block_) cache_free(keeper->block_);
+  keeper->block_ = data_;
+  keeper->maker_ = maker;
+}
+WeightBuffer::~WeightBuffer() {
+  if (!kept_ && data_) cache_free(data_);
+}
+
 MemoryStats memory_stats() {
   Cache& c = cache();
   std::lock_guard<std::mutex> lock(c.mutex);

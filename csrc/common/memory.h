@@ -33,4 +33,45 @@ class Buffer {
   void* data_;
 };
 
+// What a call made of its weights, for the next call with the same weights. Empty at first.
+class Kept {
+ public:
+  Kept() = default;
+  ~Kept();
+  Kept(const Kept&) = delete;
+  Kept& operator=(const Kept&) = delete;
+
+ private:
+  friend class WeightBuffer;
+  void* block_ = nullptr;
+  const void* maker_ = nullptr;
+};
+
+// Calls of this thread keep there what they make of their weights, as long as the scope lasts.
+class KeepScope {
+ public:
+  explicit KeepScope(Kept* kept);
+  ~KeepScope();
+  KeepScope(const KeepScope&) = delete;
+  KeepScope& operator=(const KeepScope&) = delete;
+};
+
+// A Buffer for what is made of weights; in a KeepScope, one that may be filled already, by the same maker.
+class WeightBuffer {
+ public:
+  WeightBuffer(std::size_t bytes, const void* maker);
+  ~WeightBuffer();
+  WeightBuffer(const WeightBuffer&) = delete;
+  WeightBuffer& operator=(const WeightBuffer&) = delete;
+  bool is_filled() const { return filled_; }
+  template <class T>
+  T* as() const {
+    return static_cast<T*>(data_);
+  }
+
+ private:
+  void* data_;
+  bool filled_ = false, kept_ = false;
+};
+
 }  // namespace lamina

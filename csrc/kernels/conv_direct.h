@@ -237,8 +237,8 @@ LAMINA_INLINE TapFilters<T> forward_filters(const Conv2dShape& s, const T* w) {
 template <class T>
 void conv2d_direct(const Conv2dShape& s, const T* x, const T* w, const T* b, T* y) {
   const TapGrid g = forward_grid(s);
-  Buffer packed(sizeof(T) * static_cast<std::size_t>(g.packed_size(kPanel<T>)));
-  pack_filters<T>(g, forward_filters(s, w), packed.as<T>());
+  const WeightBuffer packed(sizeof(T) * static_cast<std::size_t>(g.packed_size(kPanel<T>)), &kMaker);
+  if (!packed.is_filled()) pack_filters<T>(g, forward_filters(s, w), packed.as<T>());
   direct_conv(g, s.N, x, packed.as<T>(), b, y);
 }
 

@@ -5,6 +5,8 @@
 namespace lamina {
 namespace {
 
+const char kMaker = 0;  // its address tells what one instruction set packed from what another did
+
 template <class T>
 LAMINA_INLINE void copy(const T* src, T* dst, Index n) {
   for_vectors<T>(0, n, [&](Index i, int lanes) LAMINA_STEP { store_some(dst + i, load_some(src + i, lanes), lanes); });

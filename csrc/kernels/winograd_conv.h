@@ -71,8 +71,8 @@ void winograd_conv(const TileGrid& g, const T* x, const TapFilters<T>& w, const 
   constexpr int A = M + 2, positions = A * A;
   const Index tiles = g.tiles(), panels = panel_count<T>(g.O), row = spread_row<T>(g.C), zero = 0;
   if (tiles == 0) return;
-  Buffer filters(sizeof(T) * static_cast<std::size_t>(positions * g.C * panels * kPanel<T>));
-  spread_filters<T, M>(w, g.C, g.O, filters.as<T>());
+  const WeightBuffer filters(sizeof(T) * static_cast<std::size_t>(positions * g.C * panels * kPanel<T>), &kMaker);
+  if (!filters.is_filled()) spread_filters<T, M>(w, g.C, g.O, filters.as<T>());
   const Index fit = kTileBytes / (positions * row * static_cast<Index>(sizeof(T)));
   const Index block = greatest(kMaxRows, least(kMostTiles, fit / kMaxRows * kMaxRows)), blocks = ceil_div(tiles, block);
   const Index step = padded_row(block * row, sizeof(T)), out_step = padded_row(block * kPanel<T>, sizeof(T));

@@ -148,9 +148,9 @@ def has_plans() -> bool:
     return _is_compiled()
 
 
-def new_plan(inputs: Any) -> Any:
+def new_plan(inputs: Any, frozen: bool) -> Any:
     """A plan for arrays of these shapes and dtypes, on the compiled backend."""
-    return _backend.Plan(inputs)
+    return _backend.Plan(inputs, frozen)
 
 
 def _blas_controller() -> Any:

@@ -174,6 +174,34 @@ def test_the_plan_goes_with_its_last_user():
     assert core.memory_stats()["in_use"] == before
 
 
+@pytest.mark.parametrize("name", MODELS)
+def test_frozen(name):
+    make, shape = MODELS[name]
+    model = trained_a_little(make, shape)
+    compiled, x = lm.compile(model, floats(*shape), frozen=True), floats(*shape)
+    expected = model(x).data
+    for threads in (1, 2):
+        lm.set_num_threads(threads)
+        np.testing.assert_array_equal(compiled(x), expected)
+    for p in model.parameters():
+        p.data += 1
+    np.testing.assert_array_equal(compiled(x), expected)
+
+
+def test_frozen_filters_belong_to_an_instruction_set():
+    from lamina import config
+
+    core, former = config.backend(), lm.build_info()["isa"]
+    model, x = lm.models.vgg_small().eval(), floats(1, 32, 32, 3)
+    compiled = lm.compile(model, x, frozen=True)
+    try:
+        for isa in [*lm.available_isas(), former]:
+            core.set_isa(isa)
+            np.testing.assert_array_equal(compiled(x), model(x).data)
+    finally:
+        core.set_isa(former)
+
+
 def test_memory_is_reused_while_it_is_recorded():
     model = nn.Sequential(*[nn.Linear(256, 256) for _ in range(20)])
     assert lm.compile(model, floats(64, 256)).bytes < 4 * 64 * 256 * 4

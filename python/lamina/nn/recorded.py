@@ -24,7 +24,7 @@ class Recorded:
     """What `run` makes of arrays, for others of the same shapes and dtypes without Python between kernels.
 
     run: takes the inputs, a list of arrays, and returns a list of arrays. known: arrays beside the inputs
-    that it may read: parameters, buffers. name: of the model, for errors.
+    that it may read: parameters, buffers. name: of the model, for errors. frozen: parameters never change.
     """
 
     def __init__(
@@ -33,10 +33,12 @@ class Recorded:
         run: Callable[[list[Array]], list[Array]],
         known: Iterable[Array],
         name: str,
+        *,
+        frozen: bool = False,
     ) -> None:
         if not config.has_plans():
             raise NotCompiled("compile: the NumPy backend makes no plans; use_backend('cpp')")
-        self._plan = config.new_plan(inputs)
+        self._plan = config.new_plan(inputs, frozen)
         with hosted.Recording(self._plan) as recording:
             self._plan.stop(run(self._plan.inputs()))
         self._hosts = recording.hosts
