@@ -216,6 +216,17 @@ def manual_seed(seed: int | Sequence[int]) -> None:
     _rng = seeded("manual_seed: seed", seed)
 
 
+@contextlib.contextmanager
+def other_rng(rng: "np.random.Generator") -> Iterator[None]:
+    """Draw from `rng` for a while."""
+    global _rng
+    former, _rng = _rng, rng
+    try:
+        yield
+    finally:
+        _rng = former
+
+
 def seeded(what: str, seed: int | Sequence[int]) -> "np.random.Generator":
     """A generator that starts from `seed`. TypeError or ValueError about `what` for anything but a seed."""
     try:

@@ -84,17 +84,17 @@ class CompiledStep:
         if any(wanted and view is None for _, wanted, view in self._wants):
             raise NotCompiled(f"compile: the optimizer does not have all parameters of {name}")
         views = [view for *_, view in self._wants if view is not None]
-        other = another(x), _resampled(y)
+        other, rng = (another(x), _resampled(y)), np.random.default_rng(0)
         try:
             with np.errstate(all="ignore"):  # other values may overflow
-                with _kept(model), self._places.changed():
+                with _kept(model, rng), self._places.changed():
                     expected = [array.copy() for array in (*self._run([*other]), *self._gradients())]
-                with _kept(model):
+                with _kept(model, rng):
                     plan = Recorded([x, y], self._run, [*self._places.arrays, *views], name)
                 self._grads = [(p, p.grad) for p, *_ in self._wants]
                 for view in views:
                     view[...] = 0
-                with _kept(model), self._places.changed():
+                with _kept(model, rng), self._places.changed():
                     found = [*plan(*other), *self._gradients()]
         finally:
             self._optimizer.zero_grad()
@@ -143,20 +143,25 @@ def _resampled(y: Array) -> Array:
 
 
 @contextmanager
-def _kept(model: Any) -> Iterator[None]:
-    """Buffers, such as running statistics, and random numbers stand afterwards as they do now."""
+def _kept(model: Any, rng: np.random.Generator) -> Iterator[None]:
+    """Buffers, such as running statistics, and random numbers stand afterwards as they do now.
+
+    rng: where the library's own random numbers come from meanwhile. A thread that prepares batches may be
+    drawing from the usual ones.
+    """
     buffers = [getattr(module, name) for module in model.modules() for name in module._buffer_names]
     values = [array.copy() for array in buffers]
-    states = [(rng, copy.deepcopy(rng.bit_generator.state)) for rng in _generators(model)]
+    states = [(own, copy.deepcopy(own.bit_generator.state)) for own in _generators(model)]
     try:
-        yield
+        with config.other_rng(copy.deepcopy(rng)):
+            yield
     finally:
         for array, value in zip(buffers, values, strict=True):
             array[...] = value
-        for rng, state in states:
-            rng.bit_generator.state = state
+        for own, state in states:
+            own.bit_generator.state = state
 
 
 def _generators(model: Any) -> list[np.random.Generator]:
     attributes = (value for module in model.modules() for value in vars(module).values())
-    return [config.rng(), *(value for value in attributes if isinstance(value, np.random.Generator))]
+    return [value for value in attributes if isinstance(value, np.random.Generator)]
