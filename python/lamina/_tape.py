@@ -181,14 +181,15 @@ def accumulate(leaf: Any, g: Array) -> None:
         raise RuntimeError(
             f"backward: a gradient of shape {g.shape} came for a tensor of shape {leaf.data.shape}"
         )
+    view = _view_of(leaf)
     if leaf.grad is not None:
         hosted.again(np.add, leaf.grad, g, leaf.grad)
-    elif leaf._grad_view is not None:
-        if g is not leaf._grad_view:  # most are written there in the first place
-            hosted.again(np.copyto, leaf._grad_view, g)
-        leaf.grad = leaf._grad_view
-    else:  # a copy: `g` may be shared with other leaves
+    elif view is None:  # a copy: `g` may be shared with other leaves
         leaf.grad = np.array(g, leaf.data.dtype, order="C")
+    else:
+        if g is not view:  # most are written there in the first place
+            hosted.again(np.copyto, view, g)
+        leaf.grad = view
 
 
 def edges_of(inputs: Sequence[Any]) -> list[Edge | None]:
