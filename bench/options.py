@@ -45,6 +45,9 @@ MODELS = (
     "conv_autoencoder",
     "char_lstm_128",
     "char_lstm_256",
+    "char_gru_128",
+    "tagger",
+    "many_to_one",
 )
 OTHERS = ("epoch", "k_cost", "footprint")
 PEERS = ("torch", "jax", "keras", "onnxruntime")

@@ -11,6 +11,7 @@ from xml.sax.saxutils import escape
 _COLOURS = {
     "forward": "#2a6f97",
     "predict": "#2a6f97",
+    "predict, batch 256": "#2a6f97",
     "one answer": "#5aa9c9",
     "training step": "#bc4b2f",
     "step": "#bc4b2f",

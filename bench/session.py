@@ -16,6 +16,7 @@ import machine
 import networks
 import options as command_line
 import report
+import summary
 import training
 from contenders import Rivals
 from tqdm import tqdm
@@ -81,6 +82,8 @@ class Session:
                 )
             if "footprint" in self.options.cases:
                 self.result["footprint"] = footprint.measure(self.options, self.threads, self.say)
+            for isa in self.isas:
+                summary.show([row for row in self.result["rows"] if row["isa"] == isa], self.say)
         except KeyboardInterrupt:
             self.say("interrupted: what was measured until here is kept")
             code = 130

@@ -16,6 +16,8 @@ from lamina import nn, optim
 _STEPS = 2  # whose losses are compared
 _TOLERANCE = 1e-3
 _LR = 1e-3
+LARGE = 256  # images at a time, for throughput
+MANY = f"predict, batch {LARGE}"
 
 
 class Trainer:
@@ -42,15 +44,19 @@ class Trainer:
 
 
 def rows_of(network: Network, seconds: float, rivals: Rivals) -> list[dict[str, Any]]:
-    """A training step (forward, loss, backward, Adam), a prediction, and one of a single sample."""
+    """A training step (forward, loss, backward, Adam), predictions, and one of a single sample."""
     rng = np.random.default_rng(0)
     x, y = network.data(rng)
     forward, step = flops(network)
-    return [
+    each = forward / network.batch
+    rows = [
         _row(network, "training step", x, y, step, seconds, rivals),
         _row(network, "predict", x, y, forward, seconds, rivals),
-        _row(network, "one answer", x[:1], y[:1], forward / network.batch, seconds, rivals),
     ]
+    if len(network.sample) == 3:
+        large = replace(network, batch=LARGE).data(rng)
+        rows.append(_row(network, MANY, *large, LARGE * each, seconds, rivals))
+    return [*rows, _row(network, "one answer", x[:1], y[:1], each, seconds, rivals)]
 
 
 def _row(

@@ -201,10 +201,10 @@ def network(layers: list[dict[str, Any]], a: Arrays) -> nn.Sequential:
             found.append(_convolution(kind, layer, a))
         elif kind == "one_hot":
             found.append(_OneHot(layer["size"]))
-        elif kind == "lstm":
-            found.append(
-                _Recurrent([{name: a[key] for name, key in names.items()} for names in layer["layers"]])
-            )
+        elif kind == "embedding":
+            found.append(nn.Embedding.from_pretrained(torch.from_numpy(a[layer["weight"]]), freeze=False))
+        elif kind in ("lstm", "gru"):
+            found.append(_Recurrent(layer, a))
         elif kind == "tied_k_sparse":
             found.append(_TiedKSparse(layer["k"], *(a[layer[name]] for name in ("weight", "bias", "back"))))
         elif kind == "linear":
@@ -286,20 +286,36 @@ class _OneHot(nn.Module):
         return F.embedding(x, self.table)
 
 
-class _Recurrent(nn.LSTM):
-    """An LSTM of several layers whose second biases are zero and stay so, as other libraries have one."""
+class _Recurrent(nn.Module):
+    """LSTM or GRU layers whose second biases are zero and stay so, as other libraries have one.
 
-    def __init__(self, weights: list[Arrays]) -> None:
-        hidden, features = weights[0]["weight_hh"].shape[1], weights[0]["weight_ih"].shape[1]
-        super().__init__(features, hidden, len(weights), batch_first=True)
-        with torch.no_grad():
-            for i, layer in enumerate(weights):
-                for ours, theirs in (("weight_ih",) * 2, ("weight_hh",) * 2, ("bias", "bias_ih")):
-                    getattr(self, f"{theirs}_l{i}").copy_(torch.from_numpy(layer[ours]))
-                getattr(self, f"bias_hh_l{i}").zero_().requires_grad_(False)
+    All but the last third of a GRU's, which its reset gate stands before.
+    """
+
+    def __init__(self, layer: dict[str, Any], a: Arrays) -> None:
+        super().__init__()
+        names, ways, self.last = layer["layers"], layer["ways"], layer["last"]
+        features, hidden = a[names[0]["weight_ih"]].shape[1], a[names[0]["weight_hh"]].shape[1]
+        build = nn.GRU if layer["kind"] == "gru" else nn.LSTM
+        options = {"batch_first": True, "bidirectional": ways == 2}
+        self.layers = build(features, hidden, len(names) // ways, **options)
+        for i, given in enumerate(names):
+            part, place = (torch.from_numpy(a[given["bias"]]), f"l{i // ways}{'_reverse' * (i % ways)}")
+            first, second = (getattr(self.layers, f"bias_{name}_{place}") for name in ("ih", "hh"))
+            with torch.no_grad():
+                for name in ("weight_ih", "weight_hh"):
+                    getattr(self.layers, f"{name}_{place}").copy_(torch.from_numpy(a[given[name]]))
+                first.copy_(part[: len(first)])
+                second.zero_()[len(second) - (len(part) - len(first)) :].copy_(part[len(first) :])
+            if layer["kind"] == "lstm":
+                second.requires_grad_(False)
+            else:
+                learns = torch.arange(3 * hidden) >= 2 * hidden
+                second.register_hook(lambda grad, learns=learns: grad * learns)
 
     def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x)[0]
+        y, _ = self.layers(x)
+        return y[:, -1] if self.last else y
 
 
 def _fill(layer: Any, weight: Tensor, bias: np.ndarray) -> None:
@@ -341,7 +357,7 @@ class Training:
 
 def model(spec: dict[str, Any], a: Arrays, variant: str) -> Job:
     """A whole training step, or a prediction."""
-    if spec["input"] < 2 and "channels_last" in variant and variant != "channels_last fused":
+    if spec["input"] != 3 and "channels_last" in variant and variant != "channels_last fused":
         raise Unsupported("vectors have no layout")
     training = Training(spec, a, variant)
     x, y = training.tensor(a["x"]), training.tensor(a["y"])
