@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import growth
 import k_cost
 import picture
 from contenders import OURS
@@ -103,10 +104,11 @@ def write(result: dict[str, Any], path: Path, picture_path: Path | None) -> None
     if picture_path is None:
         return
     print(f"\nresults: {path}")
-    if "k_cost" in result:
-        over_k = picture_path.with_name(f"{picture_path.stem}-k_cost.svg")
-        k_cost.draw(result["k_cost"], over_k)
-        print(f"picture: {over_k}")
+    for name, drawn in (("k_cost", k_cost), ("growth", growth)):
+        if name in result:
+            own = picture_path.with_name(f"{picture_path.stem}-{name}.svg")
+            drawn.draw(result[name], own)
+            print(f"picture: {own}")
     if not result["rows"]:
         return
     picture.draw(result, picture_path)

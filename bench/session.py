@@ -10,6 +10,7 @@ from typing import Any
 import cases
 import epoch
 import footprint
+import growth
 import k_cost
 import kernels
 import machine
@@ -80,6 +81,9 @@ class Session:
                 self.result["k_cost"] = k_cost.measure(
                     options.quick, 4 * options.seconds, self.rivals, self.say
                 )
+            if "growth" in self.options.cases:
+                options = self.options
+                self.result["growth"] = growth.measure(options.quick, options.seconds, self.rivals, self.say)
             if "footprint" in self.options.cases:
                 self.result["footprint"] = footprint.measure(self.options, self.threads, self.say)
             for isa in self.isas:
