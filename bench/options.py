@@ -49,7 +49,7 @@ MODELS = (
     "tagger",
     "many_to_one",
 )
-OTHERS = ("epoch", "k_cost", "growth", "footprint")
+OTHERS = ("epoch", "k_cost", "growth", "sweep", "footprint")
 PEERS = ("torch", "jax", "keras", "onnxruntime")
 
 _EPILOG = f"""cases: {", ".join((*KERNELS, *MODELS, *OTHERS))} (default: all up to epoch)
@@ -60,6 +60,8 @@ _EPILOG = f"""cases: {", ".join((*KERNELS, *MODELS, *OTHERS))} (default: all up 
   python bench papers --help              published results beside ours
   python bench k_cost                     the k-sparse step over k, with a picture
   python bench growth                     time over batch, image, channels, length, with a picture
+  python bench sweep --against torch=PYTHON   convolutions of many shapes, pass by pass, with a picture
+  python bench footprint NETWORK...       memory of training these networks, which are not timed
   python bench footprint --dist dist      import time, sizes, memory of a training run
   python bench/compare.py old.json new.json"""
 

@@ -18,6 +18,7 @@ import networks
 import options as command_line
 import report
 import summary
+import sweep
 import training
 from contenders import Rivals
 from tqdm import tqdm
@@ -52,9 +53,12 @@ class Session:
         self.result |= {"runs": [], "rows": [], "epochs": []}
         kernel_names = [name for name in options.cases if name in cases.BUILDERS]
         models = [name for name in options.cases if name in networks.NETWORKS]
-        self.kernels, self.models = kernel_names, models
+        self.kernels = kernel_names
+        self.weighed = models if "footprint" in options.cases else []  # and not timed
+        self.models = [] if self.weighed else models
         self.isas = options.isa or [config.backend().get_isa()]
-        steps = kernels.count(kernel_names, options.quick) + len(models) + ("epoch" in options.cases)
+        steps = kernels.count(kernel_names, options.quick) + len(self.models) + ("epoch" in options.cases)
+        steps += sweep.count(options.quick) if "sweep" in options.cases else 0
         self.bar = tqdm(total=steps * len(self.isas), unit="case", disable=None, leave=False)
 
     def say(self, text: str = "") -> None:
@@ -84,7 +88,11 @@ class Session:
             if "growth" in self.options.cases:
                 options = self.options
                 self.result["growth"] = growth.measure(options.quick, options.seconds, self.rivals, self.say)
-            if "footprint" in self.options.cases:
+            if self.weighed:
+                self.result["memory"] = footprint.of_networks(
+                    self.weighed, self.options, self.threads, self.say
+                )
+            elif "footprint" in self.options.cases:
                 self.result["footprint"] = footprint.measure(self.options, self.threads, self.say)
             for isa in self.isas:
                 summary.show([row for row in self.result["rows"] if row["isa"] == isa], self.say)
@@ -136,6 +144,12 @@ class Session:
             for name in self.models:
                 self.bar.set_description(name)
                 self.note(table, isa, training.rows_of(networks.NETWORKS[name], 4 * seconds, self.rivals))
+        if "sweep" in self.options.cases:
+            self.bar.set_description("sweep")
+            table = report.Table("sweep", self.rivals.names("kernels"), self.say)
+            for rows in sweep.rows_of(quick, seconds, self.rivals):
+                self.note(table, isa, rows)
+            sweep.slower(sweep.of(self.result), self.say)
         if "epoch" in self.options.cases:
             self.bar.set_description("epoch")
             self.epochs(isa)

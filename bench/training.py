@@ -78,6 +78,7 @@ def _row(
             found = compute(trainers[backend], x, y)
         errors[backend] = {name: float(np.abs(found[name] - right).max())}
     row |= {"error": errors["cpp"][name], "errors": errors, "bounds": {name: allowed}}
+    row["relative_error"] = row["error"] * _TOLERANCE / allowed
     if wrong := [backend for backend in errors if not errors[backend][name] <= allowed]:
         return row | {"wrong": f"{' and '.join(wrong)}: {name} differ from float64: {errors}"}
     spec = described(network, what)

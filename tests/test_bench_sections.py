@@ -1,5 +1,7 @@
 """What follows the tables: the summary beside the peers, growth, memory of networks, the sweep."""
 
+import sys
+from types import SimpleNamespace
 from xml.etree import ElementTree
 
 import numpy as np
@@ -85,3 +87,85 @@ def test_a_knee_is_where_a_unit_of_work_costs_something_else_than_before():
     sizes = {each.name.partition(",")[0]: each.sizes for each in growth.GROWTHS}
     assert sizes["batch"][-1] == sizes["channels"][-1] == 512
     assert sizes["length"][-1] == 2000
+
+
+@pytest.mark.usefixtures("bench")
+def test_a_sweep_times_every_pass_and_draws_lines(tmp_path):
+    import sweep
+
+    done, result = quick(tmp_path, "sweep", "--picture", tmp_path / "bars.svg")
+    rows = sweep.of(result)
+    assert len(rows) == 3 * sweep.count(quick=True) == len(result["rows"])
+    assert {row["pass"] for row in rows} == {"forward", "backward input", "backward weight"}
+    for row in rows:
+        assert 0 < row["relative_error"] < 1e-4
+        assert row["shape"] in done.stdout
+        assert row["share"] == pytest.approx(row["gflops"] / result["runs"][0]["gflops"])
+    assert {"GFLOP/s, backward weight", "lamina", rows[0]["shape"]} <= words(tmp_path / "bars-sweep.svg")
+    assert sweep.count(quick=False) >= 14
+
+
+@pytest.mark.usefixtures("bench")
+def test_the_sweep_names_the_shapes_where_others_are_faster():
+    import sweep
+
+    rows = [_row("conv2d", "forward", 0.02, torch=0.03), _row("conv2d", "backward input", 0.02, torch=0.008)]
+    said = []
+    sweep.slower(rows, said.append)
+    assert said[0].strip() == "others are faster in 1 of 2 lines:"
+    assert said[1].split() == ["batch", "64", "of", "3", "backward", "input", "2.5x", "torch"]
+    sweep.slower([_row("conv2d", "forward", 0.02)], said.append)
+    assert len(said) == 2
+
+
+@pytest.mark.usefixtures("bench")
+def test_torch_computes_each_gradient_of_a_convolution_where_it_is_installed():
+    pytest.importorskip("torch")
+    import cases
+    import kernels
+    from contenders import Rivals
+
+    said = []
+    rivals = Rivals({"torch": sys.executable}, 1, said.append)
+    try:
+        rows = kernels.rows_of(next(cases.build("conv2d", quick=True)), 0.01, rivals)
+    finally:
+        rivals.close()
+    assert said == []
+    assert all({"torch", "torch channels_last"} <= row["times"].keys() for row in rows)
+
+
+@pytest.mark.usefixtures("bench")
+def test_the_memory_of_networks_is_that_of_processes_of_their_own(tmp_path):
+    done, result = quick(tmp_path, "footprint", "lenet5", "many_to_one")
+    assert result["rows"] == []  # nothing is timed
+    assert [(row["network"], row["name"]) for row in result["memory"]] == [
+        ("lenet5", "lamina"),
+        ("many_to_one", "lamina"),
+    ]
+    for row in result["memory"]:
+        assert 1e6 < row["beyond"] < row["whole"]
+    assert "memory of 5 training steps" in done.stdout
+
+
+@pytest.mark.usefixtures("bench")
+def test_memory_stands_beside_the_leanest_of_pytorchs_ways(monkeypatch):
+    import footprint
+
+    sizes = {"lamina": [("lamina", 2, 1)], "torch": [("torch", 5, 4), ("torch fused", 4, 2)]}
+
+    def runs(name, python, network, *_):
+        return [
+            {"network": network.name, "name": shown, "whole": whole * 1e6, "beyond": beyond * 1e6}
+            for shown, whole, beyond in sizes[name]
+        ]
+
+    monkeypatch.setattr(footprint, "_runs", runs)
+    said = []
+    options = SimpleNamespace(quick=True, against={"torch": "python"})
+    assert len(footprint.of_networks(["lenet5"], options, 1, said.append)) == 3
+    assert [line.split()[-4:] for line in said[1:]] == [
+        ["2", "0.50", "1", "0.50"],
+        ["5", "1.25", "4", "2.00"],
+        ["4", "1.00", "2", "1.00"],
+    ]

@@ -13,6 +13,7 @@ from torch import nn
 
 VARIANTS = {
     "kernels": ["", "channels_last"],
+    "gradients": ["", "channels_last"],
     "training": ["", "channels_last", "channels_last fused"],
     "epoch": ["", "channels_last", "channels_last fused"],
 }
@@ -34,6 +35,8 @@ def back(t: Tensor) -> np.ndarray:
 def kernel(spec: dict[str, Any], a: Arrays, variant: str) -> Job:
     """One op, forward or forward + backward."""
     op, options, last = spec["op"], spec["options"], variant == "channels_last"
+    if spec["pass"].startswith("backward"):
+        return gradient(spec, a, variant)
     if last and op not in ("conv2d", "max_pool2d", "avg_pool2d", "batch_norm"):
         raise Unsupported(f"{op} has no layout")
     images = {name for name in a if a[name].ndim == 4}
@@ -62,6 +65,23 @@ def kernel(spec: dict[str, Any], a: Arrays, variant: str) -> Job:
         }
 
     return Job(run, outputs)
+
+
+def gradient(spec: dict[str, Any], a: Arrays, variant: str) -> Job:
+    """Of a convolution, the gradient of the input or those of filters and bias, each by itself."""
+    if spec["op"] != "conv2d":
+        raise Unsupported("no gradient by itself")
+    x, w, dy = (image(a[name], variant == "channels_last") for name in ("x", "w", "dy"))
+    sizes = ([spec["options"][name]] * 2 for name in ("stride", "padding", "dilation"))
+    names = ("dx",) if spec["pass"] == "backward input" else ("dw", "db")
+    wanted = [name in names for name in ("dx", "dw", "db")]
+    given = (dy, x, w, [len(w)], *sizes, False, [0, 0], spec["options"]["groups"], wanted)
+
+    def run() -> list[Tensor]:
+        with torch.inference_mode():
+            return [t for t in torch.ops.aten.convolution_backward(*given) if t is not None]
+
+    return Job(run, lambda: {name: back(t) for name, t in zip(names, run(), strict=True)})
 
 
 Built = tuple[Callable[[], Any], list[Tensor], Sequence[Tensor], tuple[str, ...]]
