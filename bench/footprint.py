@@ -80,7 +80,7 @@ def of_networks(
 
 
 def _runs(name: str, python: str, network: Network, steps: int, threads: int) -> Iterator[dict[str, Any]]:
-    """Of each variant of a library that trains the network as we do."""
+    """Of each variant of a library: its row, once its first losses are found to be ours."""
     x, y = network.data(np.random.default_rng(0))
     start = Trainer(network)
     arrays = {**start.model.state_dict(), "x": x, "y": y}
@@ -94,7 +94,7 @@ def _runs(name: str, python: str, network: Network, steps: int, threads: int) ->
             imported = peer.memory()
             job, outputs = peer.prepare(described(network, "training step"), peer.store(arrays), variant)
             if wrong := disagreement(outputs, right):
-                raise Dropped(wrong)
+                raise Dropped(f"{shown}: {wrong}")
             job.repeat(steps)
             whole = peer.memory()
             yield {"network": network.name, "name": shown, "whole": whole, "beyond": whole - imported}

@@ -143,7 +143,8 @@ class Session:
             table = report.Table("training", self.rivals.names("training"), self.say)
             for name in self.models:
                 self.bar.set_description(name)
-                self.note(table, isa, training.rows_of(networks.NETWORKS[name], 4 * seconds, self.rivals))
+                network = networks.NETWORKS[name]
+                self.note(table, isa, training.rows_of(network, 4 * seconds, self.rivals, quick))
         if "sweep" in self.options.cases:
             self.bar.set_description("sweep")
             table = report.Table("sweep", self.rivals.names("kernels"), self.say)

@@ -43,8 +43,11 @@ class Trainer:
         return loss.item()
 
 
-def rows_of(network: Network, seconds: float, rivals: Rivals) -> list[dict[str, Any]]:
-    """A training step (forward, loss, backward, Adam), predictions, and one of a single sample."""
+def rows_of(network: Network, seconds: float, rivals: Rivals, quick: bool = False) -> list[dict[str, Any]]:
+    """A training step (forward, loss, backward, Adam), predictions, and one of a single sample.
+
+    Of images, LARGE batches too, unless it has to be quick.
+    """
     rng = np.random.default_rng(0)
     x, y = network.data(rng)
     forward, step = flops(network)
@@ -53,7 +56,7 @@ def rows_of(network: Network, seconds: float, rivals: Rivals) -> list[dict[str, 
         _row(network, "training step", x, y, step, seconds, rivals),
         _row(network, "predict", x, y, forward, seconds, rivals),
     ]
-    if len(network.sample) == 3:
+    if len(network.sample) == 3 and not quick:
         large = replace(network, batch=LARGE).data(rng)
         rows.append(_row(network, MANY, *large, LARGE * each, seconds, rivals))
     return [*rows, _row(network, "one answer", x[:1], y[:1], each, seconds, rivals)]
