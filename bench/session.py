@@ -143,8 +143,8 @@ class Session:
             table = report.Table("training", self.rivals.names("training"), self.say)
             for name in self.models:
                 self.bar.set_description(name)
-                network = networks.NETWORKS[name]
-                self.note(table, isa, training.rows_of(network, 4 * seconds, self.rivals, quick))
+                network, each = networks.NETWORKS[name], (2 if quick else 4) * seconds
+                self.note(table, isa, training.rows_of(network, each, self.rivals, quick))
         if "sweep" in self.options.cases:
             self.bar.set_description("sweep")
             table = report.Table("sweep", self.rivals.names("kernels"), self.say)
