@@ -34,6 +34,12 @@ class Verdict:
         """The greatest of the compiled kernels."""
         return max(self.errors["cpp"].values())
 
+    @property
+    def relative(self) -> float:
+        """The same, each output's as a part of the greatest that it should hold."""
+        cpp = self.errors["cpp"]
+        return max(cpp[name] / (float(np.abs(right).max()) or 1.0) for name, right in self.exact.items())
+
 
 def verify(one: Pass, arrays: SimpleNamespace) -> Verdict:
     """Run a pass in float64 on NumPy, and in float32 on both backends."""

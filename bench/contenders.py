@@ -56,7 +56,7 @@ class Rivals:
     ) -> dict[str, Any]:
         """Jobs by name of those peers that can do `spec` and whose outputs `check` accepts."""
         jobs = {}
-        for peer in list(self.peers):
+        for peer in [peer for peer in self.peers if peer.variants(kind)]:
             try:
                 path = peer.store(arrays)
                 for name, variant in peer.variants(kind):

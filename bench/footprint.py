@@ -1,16 +1,22 @@
-"""What lamina weighs: time to import, sizes on disk, memory of a training run beside PyTorch's."""
+"""What lamina weighs: time to import, sizes on disk, memory of training runs beside PyTorch's."""
 
 import argparse
 import json
 import statistics
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import epoch
+import numpy as np
+from checks import disagreement
 from contenders import Rivals
+from networks import NETWORKS, Network
+from peers.client import Peer, Unsupported
+from timing import Dropped
+from training import Trainer, described, losses
 
 import lamina
 
@@ -23,6 +29,7 @@ import lamina
 print(json.dumps([middle - start, time.perf_counter() - middle]))
 """
 _MB = 1e6
+_STEPS, _QUICK_STEPS = 50, 5
 
 
 def measure(options: argparse.Namespace, threads: int, say: Callable[[str], None]) -> dict[str, Any]:
@@ -42,6 +49,60 @@ def measure(options: argparse.Namespace, threads: int, say: Callable[[str], None
     rivals.close()
     _print(found, say)
     return found
+
+
+def of_networks(
+    names: list[str], options: argparse.Namespace, threads: int, say: Callable[[str], None]
+) -> list[dict[str, Any]]:
+    """Print and return the greatest memory of training each network, every variant in a fresh process.
+
+    -> {"network", "name", "whole", "beyond"}, in bytes; beyond what the imported library took.
+    """
+    steps, found = _QUICK_STEPS if options.quick else _STEPS, []
+    say(f"\n{f'memory of {steps} training steps, MB':<48}  whole  of torch  beyond import  of torch")
+    for network in map(NETWORKS.__getitem__, names):
+        rows = []
+        for name, python in {"lamina": sys.executable, **options.against}.items():
+            try:
+                rows += _runs(name, python, network, steps, threads)
+            except Dropped as reason:
+                say(f"{name}: left out of {network.name}: {reason}")
+        torch = [row for row in rows if row["name"].split()[0] == "torch"]
+        for row in rows:
+            cells = [f"  {network.name:<22}{row['name']:<26}"]
+            for what, width in (("whole", 6), ("beyond", 15)):
+                least = min((other[what] for other in torch), default=0)  # of its variants
+                ratio = f"{row[what] / least:.2f}" if least else "-"
+                cells.append(f"{row[what] / _MB:>{width}.0f}{ratio:>10}")
+            say("".join(cells))
+        found += rows
+    return found
+
+
+def _runs(name: str, python: str, network: Network, steps: int, threads: int) -> Iterator[dict[str, Any]]:
+    """Of each variant of a library: its row, once its first losses are found to be ours."""
+    x, y = network.data(np.random.default_rng(0))
+    start = Trainer(network)
+    arrays = {**start.model.state_dict(), "x": x, "y": y}
+    right = losses(start, x, y)
+    number, variants = 0, [""]
+    while number < len(variants):
+        peer = Peer(name, python, threads)
+        try:
+            variants = peer.variants("training")
+            shown, variant = variants[number]
+            imported = peer.memory()
+            job, outputs = peer.prepare(described(network, "training step"), peer.store(arrays), variant)
+            if wrong := disagreement(outputs, right):
+                raise Dropped(f"{shown}: {wrong}")
+            job.repeat(steps)
+            whole = peer.memory()
+            yield {"network": network.name, "name": shown, "whole": whole, "beyond": whole - imported}
+        except Unsupported:
+            pass
+        finally:
+            peer.close()
+        number += 1
 
 
 def _import_times() -> list[float]:

@@ -19,14 +19,12 @@ def _row(case: Case, one: Pass, seconds: float, rivals: Rivals) -> dict[str, Any
     verdict = verify(one, case.arrays)
     row: dict[str, Any] = {"case": case.op, "shape": case.shape, "pass": one.name, "times": {}}
     row |= {"error": verdict.error, "errors": verdict.errors, "bounds": verdict.bounds}
+    row["relative_error"] = verdict.relative
     if verdict.wrong:
         return row | {"wrong": verdict.wrong}
-    jobs: dict[str, Any] = {}
-    if one.name in PUBLIC:
-        spec = {"op": case.op, "shape": case.shape, "pass": one.name, "options": case.options}
-        jobs = rivals.enter(
-            "kernels", spec, vars(case.arrays), lambda outputs: disagreement(outputs, verdict.exact)
-        )
+    spec = {"op": case.op, "shape": case.shape, "pass": one.name, "options": case.options}
+    kind = "kernels" if one.name in PUBLIC else "gradients"
+    jobs = rivals.enter(kind, spec, vars(case.arrays), lambda outputs: disagreement(outputs, verdict.exact))
     turns = {name: local(name, lambda: one.run(case.arrays)) for name in OURS}
     return row | finished(rivals.race(turns, jobs, seconds), one.flops, one.nbytes)
 

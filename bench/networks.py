@@ -1,6 +1,5 @@
 """The networks whose training is timed, and their description for the peers."""
 
-import string
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -9,14 +8,17 @@ from typing import Any
 import numpy as np
 
 import lamina as lm
-from lamina import init, nn, ops, text
+from lamina import init, nn, ops
 from lamina.autograd import record
 from lamina.nn.summary import summarize
 
 
 @dataclass(frozen=True)
 class Network:
-    """sample: the shape of one; batch: how many at a time; tokens: how many there are, 0 for images."""
+    """sample: the shape of one; batch: how many at a time; tokens: how many there are, 0 for other inputs.
+
+    classes: how many labels there are; of tokens, each one has a label.
+    """
 
     name: str
     build: Callable[[], nn.Module]
@@ -24,6 +26,7 @@ class Network:
     batch: int
     loss: str
     tokens: int = 0
+    classes: int = 10
 
     @property
     def shape(self) -> str:
@@ -33,19 +36,42 @@ class Network:
         """A batch and what the network should make of it."""
         size = (self.batch, *self.sample)
         if self.tokens:
-            return rng.integers(0, self.tokens, size), rng.integers(0, self.tokens, size)
+            return rng.integers(0, self.tokens, size), rng.integers(0, self.classes, size)
         x = rng.random(size, np.float32)
-        return x, x if self.loss == "mse" else rng.integers(0, 10, self.batch)
+        return x, x if self.loss == "mse" else rng.integers(0, self.classes, self.batch)
 
 
-class CharLSTM(nn.Module):
-    """char-rnn (Karpathy 2015): two LSTM layers over characters, and scores for each next one."""
+class Sequences(nn.Module):
+    """Recurrent layers, and scores from their states at every step, or at the `last` alone.
 
-    def __init__(self, hidden_size: int) -> None:
-        self.net = text.CharModel(string.printable[:_ALPHABET], hidden_size=hidden_size)
+    They read vectors (N,T,D), or tokens (N,T): as vectors with a one at their place, or by an `embedding`.
+    """
 
-    def forward(self, tokens: Any) -> lm.Tensor:
-        return self.net(tokens)[0]
+    def __init__(
+        self, recurrent: Any, classes: int, *, embedding: nn.Module | None = None, last: bool = False
+    ) -> None:
+        self.embedding, self.recurrent, self.last = embedding, recurrent, last
+        self.head = nn.Linear(recurrent.hidden_size * (1 + recurrent.bidirectional), classes)
+
+    def forward(self, x: Any) -> lm.Tensor:
+        y, _ = self.recurrent(x if self.embedding is None else self.embedding(x))
+        return self.head(y[:, -1] if self.last else y)
+
+
+def char_rnn(layer: Any, hidden_size: int) -> Sequences:
+    """char-rnn (Karpathy 2015): two layers over characters, and scores for each next one."""
+    return Sequences(layer(_ALPHABET, hidden_size, 2), _ALPHABET)
+
+
+def tagger() -> Sequences:
+    """A label for each token, from what stands on both sides of it."""
+    recurrent = nn.LSTM(64, 128, bidirectional=True)
+    return Sequences(recurrent, 10, embedding=nn.Embedding(_ALPHABET, 64))
+
+
+def many_to_one() -> Sequences:
+    """A class for each sequence of vectors, from the last state."""
+    return Sequences(nn.LSTM(32, 128), 10, last=True)
 
 
 class TiedKSparse(nn.Module):
@@ -124,6 +150,13 @@ def residual_net() -> nn.Sequential:
 
 _ALPHABET = 65  # of tinyshakespeare
 
+
+def _characters(name: str, layer: Any, hidden_size: int, length: int) -> Network:
+    """As many sequences as they have characters."""
+    build, sizes = partial(char_rnn, layer, hidden_size), {"tokens": _ALPHABET, "classes": _ALPHABET}
+    return Network(name, build, (length,), length, "cross_entropy", **sizes)
+
+
 NETWORKS = {
     "lenet5": Network("lenet5", lm.models.lenet5, (28, 28, 1), 64, "cross_entropy"),
     "vgg_small": Network("vgg_small", lm.models.vgg_small, (32, 32, 3), 64, "cross_entropy"),
@@ -136,12 +169,11 @@ NETWORKS = {
     "sigmoid_autoencoder": Network("sigmoid_autoencoder", sigmoid_autoencoder, (784,), 100, "mse"),
     "k_sparse_autoencoder": Network("k_sparse_autoencoder", k_sparse_autoencoder, (784,), 100, "mse"),
     "conv_autoencoder": Network("conv_autoencoder", conv_autoencoder, (28, 28, 1), 100, "mse"),
-    "char_lstm_128": Network(
-        "char_lstm_128", partial(CharLSTM, 128), (50,), 50, "cross_entropy", tokens=_ALPHABET
-    ),
-    "char_lstm_256": Network(
-        "char_lstm_256", partial(CharLSTM, 256), (64,), 64, "cross_entropy", tokens=_ALPHABET
-    ),
+    "char_lstm_128": _characters("char_lstm_128", nn.LSTM, 128, 50),
+    "char_lstm_256": _characters("char_lstm_256", nn.LSTM, 256, 64),
+    "char_gru_128": _characters("char_gru_128", nn.GRU, 128, 50),
+    "tagger": Network("tagger", tagger, (50,), 64, "cross_entropy", tokens=_ALPHABET),
+    "many_to_one": Network("many_to_one", many_to_one, (100, 32), 64, "cross_entropy"),
 }
 
 
@@ -158,8 +190,8 @@ _KINDS = {
 def layers(network: Network) -> list[dict[str, Any]]:
     """The network for peers; weights are named as in its state dict."""
     model = network.build()
-    if isinstance(model, CharLSTM):
-        return _char_layers(model)
+    if isinstance(model, Sequences):
+        return _sequence_layers(model, network.tokens)
     volumes = {row.name: row.x_shape for row in summarize(model, network.sample).rows}
     return _described(model, "", volumes)
 
@@ -200,36 +232,49 @@ def _words(layer: nn.Module, volume: tuple[int, ...]) -> dict[str, Any]:
     return {"kind": _KINDS[type(layer)]}
 
 
-def _char_layers(model: CharLSTM) -> list[dict[str, Any]]:
-    """An LSTM of several layers over vectors with a one at the token's place, and the scores."""
-    parts, count = ("weight_ih", "weight_hh", "bias"), model.net.recurrent.num_layers
-    names = [{part: f"net.recurrent.{part}_l{i}" for part in parts} for i in range(count)]
-    return [
-        {"kind": "one_hot", "size": _ALPHABET},
-        {"kind": "lstm", "layers": names},
-        {"kind": "linear", "weight": "net.head.weight", "bias": "net.head.bias"},
+def _sequence_layers(model: Sequences, tokens: int) -> list[dict[str, Any]]:
+    """How tokens become vectors, the recurrent layers (each way of each layer, in order), and the scores."""
+    recurrent, parts = model.recurrent, ("weight_ih", "weight_hh", "bias")
+    ways = ("", "_reverse") if recurrent.bidirectional else ("",)
+    names = [
+        {part: f"recurrent.{part}_l{i}{way}" for part in parts}
+        for i in range(recurrent.num_layers)
+        for way in ways
     ]
+    described: list[dict[str, Any]] = []
+    if model.embedding is not None:
+        described.append({"kind": "embedding", "weight": "embedding.weight"})
+    elif tokens:
+        described.append({"kind": "one_hot", "size": tokens})
+    kind = type(recurrent).__name__.lower()
+    described.append({"kind": kind, "layers": names, "ways": len(ways), "last": model.last})
+    return [*described, {"kind": "linear", "weight": "head.weight", "bias": "head.bias"}]
 
 
 def flops(network: Network) -> tuple[float, float]:
     """Forward, and a training step: thrice that, but for the gradient of the input, which nobody needs.
 
-    A token chooses a row of the first weight: no product. The gradients of a k-sparse code touch k units.
+    A token chooses a row of the weight that reads it: no product. The gradients of a k-sparse code touch k
+    units.
     """
     if network.name == "k_sparse_autoencoder":
         layer = network.build()[0]
         all_units, chosen = layer.weight.size, layer.k * layer.weight.shape[1]
         return 2.0 * network.batch * (all_units + chosen), 2.0 * network.batch * (all_units + 4 * chosen)
-    if network.tokens:
-        recurrent, head = (
-            dict(getattr(network.build().net, part).named_parameters()) for part in ("recurrent", "head")
-        )
-        weights = [
-            p.size for name, p in {**recurrent, **head}.items() if "weight" in name and name != "weight_ih_l0"
-        ]
-        total, first = int(np.prod(network.sample)) * sum(weights), 0
+    model = network.build()
+    if isinstance(model, Sequences):
+        total, first = _sequence_products(model, network)
     else:
-        rows = summarize(network.build(), network.sample).rows
+        rows = summarize(model, network.sample).rows
         total = sum(row.multiply_adds for row in rows)
         first = next(row.multiply_adds for row in rows if row.multiply_adds)
     return 2.0 * network.batch * total, 2.0 * network.batch * (3 * total - first)
+
+
+def _sequence_products(model: Sequences, network: Network) -> tuple[int, int]:
+    """Multiply-adds of one sequence, and those of them that lead to no gradient of the input."""
+    steps = network.sample[0]
+    sizes = {name: p.size for name, p in model.recurrent.named_parameters() if "weight" in name}
+    reading = 0 if model.embedding is not None else sum(sizes[name] for name in sizes if "ih_l0" in name)
+    total = steps * sum(sizes.values()) + (1 if model.last else steps) * model.head.weight.size
+    return (total - steps * reading, 0) if network.tokens else (total, steps * reading)

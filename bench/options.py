@@ -45,17 +45,23 @@ MODELS = (
     "conv_autoencoder",
     "char_lstm_128",
     "char_lstm_256",
+    "char_gru_128",
+    "tagger",
+    "many_to_one",
 )
-OTHERS = ("epoch", "k_cost", "footprint")
+OTHERS = ("epoch", "k_cost", "growth", "sweep", "footprint")
 PEERS = ("torch", "jax", "keras", "onnxruntime")
 
-_EPILOG = f"""cases: {", ".join((*KERNELS, *MODELS, *OTHERS))} (default: all but k_cost and footprint)
+_EPILOG = f"""cases: {", ".join((*KERNELS, *MODELS, *OTHERS))} (default: all up to epoch)
 
   python bench                            everything: NumPy against C++
   python bench conv2d --threads 1,2 --isa avx2
   python bench --against torch,jax=/opt/jax/bin/python
   python bench papers --help              published results beside ours
   python bench k_cost                     the k-sparse step over k, with a picture
+  python bench growth                     time over batch, image, channels, length, with a picture
+  python bench sweep --against torch=PYTHON   convolutions of many shapes, pass by pass, with a picture
+  python bench footprint NETWORK...       memory of training these networks, which are not timed
   python bench footprint --dist dist      import time, sizes, memory of a training run
   python bench/compare.py old.json new.json"""
 

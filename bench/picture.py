@@ -11,6 +11,7 @@ from xml.sax.saxutils import escape
 _COLOURS = {
     "forward": "#2a6f97",
     "predict": "#2a6f97",
+    "predict, batch 256": "#2a6f97",
     "one answer": "#5aa9c9",
     "training step": "#bc4b2f",
     "step": "#bc4b2f",
@@ -43,11 +44,16 @@ def draw(result: dict[str, Any], path: Path) -> None:
         f"lamina {about['lamina']} on {about['cpu']}, {threads} thread{'s' if threads > 1 else ''}, {isa}, "
         f"float32; NumPy {about['numpy']} on {about['blas'].split()[0]}"
     )
+    path.write_text(side_by_side(title, panels))
+
+
+def side_by_side(title: str, panels: list["Panel"]) -> str:
+    """A page of panels."""
     width, height = len(panels) * (_LABELS + _PLOT + 60), max(panel.height for panel in panels)
     parts = [text(width / 2, 24, title, size=14, anchor="middle")]
     for i, panel in enumerate(panels):
         parts.append(f'<g transform="translate({i * (_LABELS + _PLOT + 60)} 0)">{"".join(panel.parts)}</g>')
-    path.write_text(page(width, height, parts))
+    return page(width, height, parts)
 
 
 def page(width: float, height: float, parts: list[str]) -> str:
@@ -59,11 +65,11 @@ def page(width: float, height: float, parts: list[str]) -> str:
     )
 
 
-class _Panel:
-    """Rows of labels with a logarithmic axis from `low` to `high` on their right."""
+class Panel:
+    """Rows of labels; on their right a logarithmic axis on which `least` and `greatest` find room."""
 
-    def __init__(self, title: str, labels: list[str], least: float, greatest: float) -> None:
-        self._low, self._high = math.log(min(0.5, least / 1.3)), math.log(max(2.0, greatest) * 1.7)
+    def __init__(self, title: str, labels: list[str], least: float, greatest: float, unit: str = "x") -> None:
+        self._low, self._high = math.log(least / 1.3), math.log(greatest * 1.7)
         bottom = _TOP + _ROW * len(labels)
         self.height = bottom + 50
         self.parts = [text(_LABELS + _PLOT / 2, 50, title, size=12, anchor="middle")]
@@ -72,7 +78,7 @@ class _Panel:
                 x = self.x(tick)
                 colour = "#222222" if tick == 1 else "#dddddd"
                 self.parts.append(f'<path d="M{x:.1f} {_TOP - 8}V{bottom}" stroke="{colour}"/>')
-                self.parts.append(text(x, bottom + 15, f"{tick:g}x", anchor="middle"))
+                self.parts.append(text(x, bottom + 15, f"{tick:g}{unit}", anchor="middle"))
         for row, label in enumerate(labels):
             self.parts.append(text(_LABELS - 8, self.y(row) + 4, label, anchor="end"))
 
@@ -91,6 +97,20 @@ class _Panel:
     def dot(self, row: int, value: float, colour: str, radius: float) -> None:
         at = f'cx="{self.x(value):.1f}" cy="{self.y(row)}"'
         self.parts.append(f'<circle {at} r="{radius}" fill="{colour}" fill-opacity="0.85"/>')
+
+    def line(self, values: list[tuple[int, float]], colour: str) -> None:
+        """From row to row, with a dot at each."""
+        points = " ".join(f"{self.x(value):.1f},{self.y(row)}" for row, value in values)
+        self.parts.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="1.5"/>')
+        for row, value in values:
+            self.dot(row, value, colour, 3.5)
+
+    def key(self, colours: dict[str, str]) -> None:
+        """Whose colour is which, at the foot."""
+        for i, (name, colour) in enumerate(colours.items()):
+            x = _LABELS + i * _PLOT / len(colours)
+            self.parts.append(f'<circle cx="{x:.1f}" cy="{self.height - 14}" r="4.5" fill="{colour}"/>')
+            self.parts.append(text(x + 8, self.height - 10, name))
 
 
 def text(x: float, y: float, words: str, size: int = 11, anchor: str = "start") -> str:
@@ -120,14 +140,14 @@ def _bars(rows: list[dict[str, Any]], epoch: float | None) -> list[tuple[str, st
     return found + ([("LeNet-5  an epoch", "#bc4b2f", [epoch])] if epoch else [])
 
 
-def _speedups(bars: list[tuple[str, str, list[float]]]) -> _Panel:
+def _speedups(bars: list[tuple[str, str, list[float]]]) -> Panel:
     """A bar to the geometric mean over the shapes, a dot for each shape."""
     everything = [value for _, _, speedups in bars for value in speedups] or [1.0]
-    panel = _Panel(
+    panel = Panel(
         "times faster than NumPy (bar: mean of the shapes, dots: each shape)",
         [label for label, _, _ in bars],
-        min(everything),
-        max(everything),
+        min(0.65, *everything),
+        max(2.0, *everything),
     )
     for row, (_, colour, speedups) in enumerate(bars):
         mean = math.exp(sum(map(math.log, speedups)) / len(speedups))
@@ -139,7 +159,7 @@ def _speedups(bars: list[tuple[str, str, list[float]]]) -> _Panel:
     return panel
 
 
-def _rivals(rows: list[dict[str, Any]], peers: list[str]) -> _Panel:
+def _rivals(rows: list[dict[str, Any]], peers: list[str]) -> Panel:
     """A dot for each peer: how many times lamina's time it takes."""
     short = {"forward + backward": "fwd+bwd", "training step": "training"}
     ratios = {
@@ -148,19 +168,16 @@ def _rivals(rows: list[dict[str, Any]], peers: list[str]) -> _Panel:
         for peer in peers
         if peer in row["times"]
     }
-    panel = _Panel(
+    panel = Panel(
         "times lamina's time that other libraries take (right of 1: lamina is faster)",
         [f"{row['case']} {row['shape']}  {short.get(row['pass'], row['pass'])}" for row in rows],
-        min(ratios.values()),
-        max(ratios.values()),
+        min(0.65, *ratios.values()),
+        max(2.0, *ratios.values()),
     )
     colours = dict(zip(peers, PEERS * 3, strict=False))
     for (row, peer), ratio in ratios.items():
         panel.dot(row, ratio, colours[peer], 4.5)
-    for i, peer in enumerate(peers):
-        x = _LABELS + i * _PLOT / len(peers)
-        panel.parts.append(f'<circle cx="{x:.1f}" cy="{panel.height - 14}" r="4.5" fill="{colours[peer]}"/>')
-        panel.parts.append(text(x + 8, panel.height - 10, peer))
+    panel.key(colours)
     return panel
 
 

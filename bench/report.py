@@ -6,8 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import growth
 import k_cost
 import picture
+import sweep
 from contenders import OURS
 from picture import times
 
@@ -27,7 +29,7 @@ _COLUMNS = (
 )
 LEGEND = """ms: medians; of C++ also the least and the quartiles. of peak: of the multiply-adds, of which
 Winograd's convolution needs fewer, or of reading memory, which caches surpass. error: the greatest of C++
-against float64. (..x): times the C++ time."""
+against float64, as a part of the greatest result. (..x): times the C++ time."""
 
 
 class Table:
@@ -51,7 +53,7 @@ class Table:
             f"{times(row['speedup'])}",
             _rate(row),
         ]
-        cells += [f"{row['share']:.0%}", f"{row['error']:.0e}"]
+        cells += [f"{row['share']:.0%}", f"{row['relative_error']:.0e}"]
         self.say(self._line(where, cells + [_rival(row["times"].get(peer), cpp) for peer in self.peers]))
 
     def _line(self, where: tuple[str, str], cells: list[str]) -> str:
@@ -103,10 +105,15 @@ def write(result: dict[str, Any], path: Path, picture_path: Path | None) -> None
     if picture_path is None:
         return
     print(f"\nresults: {path}")
-    if "k_cost" in result:
-        over_k = picture_path.with_name(f"{picture_path.stem}-k_cost.svg")
-        k_cost.draw(result["k_cost"], over_k)
-        print(f"picture: {over_k}")
+    for name, drawn in (("k_cost", k_cost), ("growth", growth)):
+        if name in result:
+            own = picture_path.with_name(f"{picture_path.stem}-{name}.svg")
+            drawn.draw(result[name], own)
+            print(f"picture: {own}")
+    if rows := sweep.of(result):
+        own = picture_path.with_name(f"{picture_path.stem}-sweep.svg")
+        sweep.draw(rows, own)
+        print(f"picture: {own}")
     if not result["rows"]:
         return
     picture.draw(result, picture_path)

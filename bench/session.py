@@ -10,12 +10,15 @@ from typing import Any
 import cases
 import epoch
 import footprint
+import growth
 import k_cost
 import kernels
 import machine
 import networks
 import options as command_line
 import report
+import summary
+import sweep
 import training
 from contenders import Rivals
 from tqdm import tqdm
@@ -50,9 +53,12 @@ class Session:
         self.result |= {"runs": [], "rows": [], "epochs": []}
         kernel_names = [name for name in options.cases if name in cases.BUILDERS]
         models = [name for name in options.cases if name in networks.NETWORKS]
-        self.kernels, self.models = kernel_names, models
+        self.kernels = kernel_names
+        self.weighed = models if "footprint" in options.cases else []  # and not timed
+        self.models = [] if self.weighed else models
         self.isas = options.isa or [config.backend().get_isa()]
-        steps = kernels.count(kernel_names, options.quick) + len(models) + ("epoch" in options.cases)
+        steps = kernels.count(kernel_names, options.quick) + len(self.models) + ("epoch" in options.cases)
+        steps += sweep.count(options.quick) if "sweep" in options.cases else 0
         self.bar = tqdm(total=steps * len(self.isas), unit="case", disable=None, leave=False)
 
     def say(self, text: str = "") -> None:
@@ -79,8 +85,17 @@ class Session:
                 self.result["k_cost"] = k_cost.measure(
                     options.quick, 4 * options.seconds, self.rivals, self.say
                 )
-            if "footprint" in self.options.cases:
+            if "growth" in self.options.cases:
+                options = self.options
+                self.result["growth"] = growth.measure(options.quick, options.seconds, self.rivals, self.say)
+            if self.weighed:
+                self.result["memory"] = footprint.of_networks(
+                    self.weighed, self.options, self.threads, self.say
+                )
+            elif "footprint" in self.options.cases:
                 self.result["footprint"] = footprint.measure(self.options, self.threads, self.say)
+            for isa in self.isas:
+                summary.show([row for row in self.result["rows"] if row["isa"] == isa], self.say)
         except KeyboardInterrupt:
             self.say("interrupted: what was measured until here is kept")
             code = 130
@@ -128,7 +143,14 @@ class Session:
             table = report.Table("training", self.rivals.names("training"), self.say)
             for name in self.models:
                 self.bar.set_description(name)
-                self.note(table, isa, training.rows_of(networks.NETWORKS[name], 4 * seconds, self.rivals))
+                network, each = networks.NETWORKS[name], (2 if quick else 4) * seconds
+                self.note(table, isa, training.rows_of(network, each, self.rivals, quick))
+        if "sweep" in self.options.cases:
+            self.bar.set_description("sweep")
+            table = report.Table("sweep", self.rivals.names("kernels"), self.say)
+            for rows in sweep.rows_of(quick, seconds, self.rivals):
+                self.note(table, isa, rows)
+            sweep.slower(sweep.of(self.result), self.say)
         if "epoch" in self.options.cases:
             self.bar.set_description("epoch")
             self.epochs(isa)

@@ -16,6 +16,8 @@ from lamina import nn, optim
 _STEPS = 2  # whose losses are compared
 _TOLERANCE = 1e-3
 _LR = 1e-3
+LARGE = 256  # images at a time, for throughput
+MANY = f"predict, batch {LARGE}"
 
 
 class Trainer:
@@ -41,16 +43,23 @@ class Trainer:
         return loss.item()
 
 
-def rows_of(network: Network, seconds: float, rivals: Rivals) -> list[dict[str, Any]]:
-    """A training step (forward, loss, backward, Adam), a prediction, and one of a single sample."""
+def rows_of(network: Network, seconds: float, rivals: Rivals, quick: bool = False) -> list[dict[str, Any]]:
+    """A training step (forward, loss, backward, Adam), predictions, and one of a single sample.
+
+    Of images, LARGE batches too, unless it has to be quick.
+    """
     rng = np.random.default_rng(0)
     x, y = network.data(rng)
     forward, step = flops(network)
-    return [
+    each = forward / network.batch
+    rows = [
         _row(network, "training step", x, y, step, seconds, rivals),
         _row(network, "predict", x, y, forward, seconds, rivals),
-        _row(network, "one answer", x[:1], y[:1], forward / network.batch, seconds, rivals),
     ]
+    if len(network.sample) == 3 and not quick:
+        large = replace(network, batch=LARGE).data(rng)
+        rows.append(_row(network, MANY, *large, LARGE * each, seconds, rivals))
+    return [*rows, _row(network, "one answer", x[:1], y[:1], each, seconds, rivals)]
 
 
 def _row(
@@ -72,6 +81,7 @@ def _row(
             found = compute(trainers[backend], x, y)
         errors[backend] = {name: float(np.abs(found[name] - right).max())}
     row |= {"error": errors["cpp"][name], "errors": errors, "bounds": {name: allowed}}
+    row["relative_error"] = row["error"] * _TOLERANCE / allowed
     if wrong := [backend for backend in errors if not errors[backend][name] <= allowed]:
         return row | {"wrong": f"{' and '.join(wrong)}: {name} differ from float64: {errors}"}
     spec = described(network, what)

@@ -214,11 +214,12 @@ def test_torch_computes_the_same_where_it_is_installed(op):
 
 
 AUTOENCODERS = ("sigmoid_autoencoder", "k_sparse_autoencoder", "conv_autoencoder")
+SEQUENCES = ("char_gru_128", "tagger", "many_to_one")
 
 
 @pytest.mark.usefixtures("bench")
-@pytest.mark.parametrize("name", AUTOENCODERS)
-def test_torch_trains_the_same_autoencoders_where_it_is_installed(name):
+@pytest.mark.parametrize("name", [*AUTOENCODERS, *SEQUENCES])
+def test_torch_trains_the_same_networks_where_it_is_installed(name):
     pytest.importorskip("torch")
     import training
     from contenders import Rivals
@@ -243,6 +244,20 @@ def test_the_work_of_an_autoencoder_step():
     dense = 2 * 100 * 784 * 1000
     assert flops(NETWORKS["sigmoid_autoencoder"]) == (2 * dense, 5 * dense)
     assert flops(NETWORKS["k_sparse_autoencoder"]) == (1.025 * dense, 1.1 * dense)
+
+
+@pytest.mark.usefixtures("bench")
+def test_the_work_of_a_step_over_sequences():
+    from networks import NETWORKS, flops
+
+    tokens, gates = 2 * 50 * 64, 2 * 4 * 128  # both ways
+    assert flops(NETWORKS["tagger"])[0] == tokens * (gates * (64 + 128) + 256 * 10)
+    assert flops(NETWORKS["tagger"])[1] == 3 * flops(NETWORKS["tagger"])[0]  # the embedding learns
+    reading, rest = 100 * 4 * 128 * 32, 100 * 4 * 128 * 128 + 128 * 10
+    forward, step = 2 * 64 * (reading + rest), 2 * 64 * (2 * reading + 3 * rest)
+    assert flops(NETWORKS["many_to_one"]) == (forward, step)
+    chosen = 3 * 128 * (128 + 128 + 128) + 128 * 65  # tokens choose rows of the first layer's weight
+    assert flops(NETWORKS["char_gru_128"])[0] == 2 * 50 * 50 * chosen
 
 
 def test_the_cost_over_k_is_drawn(tmp_path):

@@ -55,14 +55,14 @@ BUILDERS: dict[str, Callable[..., Case]] = {
 }
 
 
-def shapes(op: str, quick: bool) -> list[dict[str, Any]]:
-    """The lines of `shapes/<op>.txt` as keyword arguments; those marked `quick`, or all.
+def shapes(op: str, quick: bool, folder: Path | None = None) -> list[dict[str, Any]]:
+    """The lines of `shapes/<op>.txt`, or that of another folder, as keyword arguments; all, or the `quick`.
 
     Raises ValueError, with the line, for a word that the builder of the op does not take.
     """
     known = inspect.signature(BUILDERS[op]).parameters
     found = []
-    for number, line in enumerate((SHAPES / f"{op}.txt").read_text().splitlines(), 1):
+    for number, line in enumerate(((folder or SHAPES) / f"{op}.txt").read_text().splitlines(), 1):
         words = line.partition("#")[0].split()
         marked = "quick" in words
         arguments: dict[str, Any] = {}
@@ -77,7 +77,7 @@ def shapes(op: str, quick: bool) -> list[dict[str, Any]]:
     return found
 
 
-def build(op: str, quick: bool) -> Iterator[Case]:
+def build(op: str, quick: bool, folder: Path | None = None) -> Iterator[Case]:
     """The cases of an op, one at a time, with the same random numbers in every run."""
-    for arguments in shapes(op, quick):
+    for arguments in shapes(op, quick, folder):
         yield BUILDERS[op](np.random.default_rng(0), **arguments)

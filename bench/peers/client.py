@@ -1,8 +1,8 @@
 """A peer as the benchmark sees it: a process that answers one line of JSON for every line it gets.
 
-Requests: {"do": "hello" | "prepare" | "time" | "epoch" | "forget" | "memory", ...}. Arrays go through .npz
-files, which hold images as NHWC and weights as OHWI whatever the peer prefers. A peer waits for its standard
-input between its turns, so it takes no processor from the others.
+Requests: {"do": "hello" | "prepare" | "time" | "repeat" | "epoch" | "forget" | "memory", ...}. Arrays go
+through .npz files, which hold images as NHWC and weights as OHWI whatever the peer prefers. A peer waits for
+its standard input between its turns, so it takes no processor from the others.
 """
 
 import contextlib
@@ -36,6 +36,10 @@ class Job:
 
     def turn(self, seconds: float) -> list[float]:
         return self.peer.ask(do="time", job=self.number, seconds=seconds)["samples"]
+
+    def repeat(self, count: int) -> None:
+        """Make the call so many times."""
+        self.peer.ask(do="repeat", job=self.number, count=count)
 
     def epoch(self) -> tuple[float, float]:
         """One more epoch -> seconds, test accuracy."""
@@ -90,7 +94,10 @@ class Peer:
         self._variants["memory"] = self._variants.get("epoch", [])[:1]
 
     def variants(self, kind: str) -> list[tuple[str, str]]:
-        """(name shown, variant) of each that takes part in "kernels", "training", "epoch" or "memory"."""
+        """(name shown, variant) of each that takes part in a kind of work.
+
+        That is "kernels", "gradients" (a backward pass by itself), "training", "epoch" or "memory".
+        """
         return [(f"{self.name} {v}".strip(), v) for v in self._variants.get(kind, [])]
 
     def ask(self, limit: float = _LIMIT, **request: Any) -> dict[str, Any]:

@@ -68,7 +68,7 @@ def lstm_cell(x: Any, h: Any, c: Any, w_ih: Any, w_hh: Any, b: Any) -> Any:
     return jax.nn.sigmoid(o) * jnp.tanh(c_next), c_next
 
 
-def lstm(x: Any, w_ih: Any, w_hh: Any, b: Any) -> Any:
+def lstm(x: Any, w_ih: Any, w_hh: Any, b: Any, reverse: bool = False) -> Any:
     """(N,T,D) -> (N,T,H): the products of all inputs at once, then a scan over the steps."""
 
     def step(state: Any, a: Any) -> Any:
@@ -79,8 +79,38 @@ def lstm(x: Any, w_ih: Any, w_hh: Any, b: Any) -> Any:
         return (h, c), h
 
     zeros = jnp.zeros((len(x), w_hh.shape[1]), x.dtype)
-    _, y = lax.scan(step, (zeros, zeros), jnp.swapaxes(x @ w_ih.T + b, 0, 1))
+    return _scan(step, (zeros, zeros), x @ w_ih.T + b, reverse)
+
+
+def gru(x: Any, w_ih: Any, w_hh: Any, b: Any, reverse: bool = False) -> Any:
+    """As `lstm`; rows r, z, n, the reset gate behind the product, whose bias is the last part of b."""
+    size = w_hh.shape[1]
+
+    def step(h: Any, a: Any) -> Any:
+        inner = h @ w_hh.T
+        r, z = jnp.split(jax.nn.sigmoid(a[:, : 2 * size] + inner[:, : 2 * size]), 2, axis=1)
+        n = jnp.tanh(a[:, 2 * size :] + r * (inner[:, 2 * size :] + b[3 * size :]))
+        h = (1 - z) * n + z * h
+        return h, h
+
+    return _scan(step, jnp.zeros((len(x), size), x.dtype), x @ w_ih.T + b[: 3 * size], reverse)
+
+
+def _scan(step: Any, state: Any, a: Any, reverse: bool) -> Any:
+    _, y = lax.scan(step, state, jnp.swapaxes(a, 0, 1), reverse=reverse)
     return jnp.swapaxes(y, 0, 1)
+
+
+def recurrent(layer: dict[str, Any], p: dict[str, Any], x: Any) -> Any:
+    """All layers, each of one or two ways."""
+    function = {"lstm": lstm, "gru": gru}[layer["kind"]]
+    names, ways = layer["layers"], layer["ways"]
+    for i in range(0, len(names), ways):
+        given = [
+            [p[name[part]] for part in ("weight_ih", "weight_hh", "bias")] for name in names[i : i + ways]
+        ]
+        x = jnp.concatenate([function(x, *weights, way == 1) for way, weights in enumerate(given)], axis=2)
+    return x[:, -1] if layer["last"] else x
 
 
 # function, inputs, gradients that come in, names of the outputs and of the gradients
@@ -166,9 +196,10 @@ def network(layers: list[dict[str, Any]], training: bool) -> Callable[[dict[str,
                 x = jax.nn.sigmoid(x)
             elif kind == "one_hot":
                 x = jax.nn.one_hot(x, layer["size"])
-            elif kind == "lstm":
-                for names in layer["layers"]:
-                    x = lstm(x, *(p[names[part]] for part in ("weight_ih", "weight_hh", "bias")))
+            elif kind == "embedding":
+                x = p[layer["weight"]][x]
+            elif kind in ("lstm", "gru"):
+                x = recurrent(layer, p, x)
             elif kind == "linear":
                 x = x @ p[layer["weight"]].T + p[layer["bias"]]
             elif kind == "max_pool2d":

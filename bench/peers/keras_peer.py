@@ -152,11 +152,11 @@ def _made(layer: dict[str, Any], a: Arrays) -> list[Part]:
         return [(_TiedKSparse(layer["k"], len(a[layer["weight"]])), weights)]
     if kind == "one_hot":
         return [(keras.layers.Lambda(keras.ops.one_hot, arguments={"num_classes": layer["size"]}), [])]
-    if kind == "lstm":
-        return [
-            _lstm(*(a[names[part]] for part in ("weight_ih", "weight_hh", "bias")))
-            for names in layer["layers"]
-        ]
+    if kind == "embedding":
+        w = a[layer["weight"]]
+        return [(keras.layers.Embedding(*w.shape), [w])]
+    if kind in ("lstm", "gru"):
+        return _recurrent(layer, a)
     if kind == "max_pool2d":
         return [(keras.layers.MaxPooling2D(layer["size"]), [])]
     if "weight" not in layer:
@@ -169,8 +169,22 @@ def _made(layer: dict[str, Any], a: Arrays) -> list[Part]:
     return _convolution(layer, w, b)
 
 
-def _lstm(w_ih: np.ndarray, w_hh: np.ndarray, b: np.ndarray) -> Part:
-    return keras.layers.LSTM(w_hh.shape[1], return_sequences=True), [w_ih.T, w_hh.T, b]
+def _recurrent(layer: dict[str, Any], a: Arrays) -> list[Part]:
+    """Keras keeps a GRU's gates in the order z, r, n, and two biases for each, of which both learn."""
+    build = keras.layers.GRU if layer["kind"] == "gru" else keras.layers.LSTM
+    found, names, ways = [], layer["layers"], layer["ways"]
+    for i in range(0, len(names), ways):
+        weights: list[np.ndarray] = []
+        for given in names[i : i + ways]:
+            w_ih, w_hh, b = (a[given[part]] for part in ("weight_ih", "weight_hh", "bias"))
+            if layer["kind"] == "gru":
+                r, z, n, m = np.split(b, 4)
+                w_ih, w_hh = (np.concatenate([*np.split(w, 3)[1::-1], w[2 * len(r) :]]) for w in (w_ih, w_hh))
+                b = np.stack([np.concatenate([z, r, n]), np.concatenate([0 * z, 0 * r, m])])
+            weights += [w_ih.T, w_hh.T, b]
+        made = build(len(w_hh[0]), return_sequences=not layer["last"] or i + ways < len(names))
+        found.append((keras.layers.Bidirectional(made) if ways == 2 else made, weights))
+    return found
 
 
 def _convolution(layer: dict[str, Any], w: np.ndarray, b: np.ndarray) -> list[Part]:

@@ -10,6 +10,8 @@ from peers.worker import Arrays, Job, Unsupported, serve
 
 VARIANTS = {"kernels": [""], "training": [""]}
 _OPSET, _IR = 17, 8  # old enough for every runtime of the last years
+_SEQUENCES = ("one_hot", "embedding", "lstm", "gru")
+_MISSING = (*_SEQUENCES, "tied_k_sparse", "residual", "batch_norm", "global_avg_pool")
 Node = tuple[str, list[str], dict[str, Any]]  # operator, inputs beside the running value, attributes
 
 
@@ -60,7 +62,7 @@ def model(spec: dict[str, Any], a: Arrays) -> Job:
     volume: list[int] | None = None
     for layer in spec["layers"]:
         kind = layer["kind"]
-        if kind in ("one_hot", "lstm", "tied_k_sparse", "residual", "batch_norm", "global_avg_pool"):
+        if kind in _MISSING:
             raise Unsupported("no sequences, sparse codes, shortcuts and normalisation here")
         if "weight" in layer:
             weights[layer["weight"]], weights[layer["bias"]] = outward(a[layer["weight"]]), a[layer["bias"]]

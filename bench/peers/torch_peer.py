@@ -8,32 +8,24 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from peers.torch_network import back, image, network
 from peers.worker import Arrays, Epoch, Job, Unsupported, serve
 from torch import nn
 
 VARIANTS = {
     "kernels": ["", "channels_last"],
+    "gradients": ["", "channels_last"],
     "training": ["", "channels_last", "channels_last fused"],
     "epoch": ["", "channels_last", "channels_last fused"],
 }
 Tensor = torch.Tensor
 
 
-def image(x: np.ndarray, last: bool) -> Tensor:
-    """NHWC, or OHWI, in the shape that PyTorch wants and the layout asked for."""
-    t = torch.from_numpy(x).permute(0, 3, 1, 2)
-    return t.contiguous(memory_format=torch.channels_last if last else torch.contiguous_format)
-
-
-def back(t: Tensor) -> np.ndarray:
-    """As `image` got it; other tensors as they are."""
-    t = t.detach()
-    return (t.permute(0, 2, 3, 1) if t.ndim == 4 else t).contiguous().numpy()
-
-
 def kernel(spec: dict[str, Any], a: Arrays, variant: str) -> Job:
     """One op, forward or forward + backward."""
     op, options, last = spec["op"], spec["options"], variant == "channels_last"
+    if spec["pass"].startswith("backward"):
+        return gradient(spec, a, variant)
     if last and op not in ("conv2d", "max_pool2d", "avg_pool2d", "batch_norm"):
         raise Unsupported(f"{op} has no layout")
     images = {name for name in a if a[name].ndim == 4}
@@ -62,6 +54,23 @@ def kernel(spec: dict[str, Any], a: Arrays, variant: str) -> Job:
         }
 
     return Job(run, outputs)
+
+
+def gradient(spec: dict[str, Any], a: Arrays, variant: str) -> Job:
+    """Of a convolution, the gradient of the input or those of filters and bias, each by itself."""
+    if spec["op"] != "conv2d":
+        raise Unsupported("no gradient by itself")
+    x, w, dy = (image(a[name], variant == "channels_last") for name in ("x", "w", "dy"))
+    sizes = ([spec["options"][name]] * 2 for name in ("stride", "padding", "dilation"))
+    names = ("dx",) if spec["pass"] == "backward input" else ("dw", "db")
+    wanted = [name in names for name in ("dx", "dw", "db")]
+    given = (dy, x, w, [len(w)], *sizes, False, [0, 0], spec["options"]["groups"], wanted)
+
+    def run() -> list[Tensor]:
+        with torch.inference_mode():
+            return [t for t in torch.ops.aten.convolution_backward(*given) if t is not None]
+
+    return Job(run, lambda: {name: back(t) for name, t in zip(names, run(), strict=True)})
 
 
 Built = tuple[Callable[[], Any], list[Tensor], Sequence[Tensor], tuple[str, ...]]
@@ -191,123 +200,6 @@ _OPS: dict[str, Callable[..., Built]] = {
 }
 
 
-def network(layers: list[dict[str, Any]], a: Arrays) -> nn.Sequential:
-    """The described layers with the given weights."""
-    found: list[nn.Module] = []
-    volume: list[int] | None = None  # H, W, C of what was flattened just before
-    for layer in layers:
-        kind = layer["kind"]
-        if kind in ("conv2d", "conv_transpose2d"):
-            found.append(_convolution(kind, layer, a))
-        elif kind == "one_hot":
-            found.append(_OneHot(layer["size"]))
-        elif kind == "lstm":
-            found.append(
-                _Recurrent([{name: a[key] for name, key in names.items()} for names in layer["layers"]])
-            )
-        elif kind == "tied_k_sparse":
-            found.append(_TiedKSparse(layer["k"], *(a[layer[name]] for name in ("weight", "bias", "back"))))
-        elif kind == "linear":
-            w = torch.from_numpy(a[layer["weight"]])
-            if volume:  # PyTorch flattens C, H, W
-                w = w.reshape(-1, *volume).permute(0, 3, 1, 2).flatten(1)
-            found.append(nn.Linear(w.shape[1], w.shape[0]))
-            _fill(found[-1], w, a[layer["bias"]])
-        elif kind == "max_pool2d":
-            found.append(nn.MaxPool2d(layer["size"]))
-        elif kind == "batch_norm":
-            found.append(nn.BatchNorm2d(len(a[layer["weight"]])))
-            _fill(found[-1], torch.from_numpy(a[layer["weight"]]), a[layer["bias"]])
-        elif kind == "residual":
-            found.append(_Residual(*(network(layer[part], a) for part in ("layers", "shortcut"))))
-        else:
-            found.append(_PLAIN[kind]())
-        volume = layer["volume"] if kind == "flatten" else None
-    return nn.Sequential(*found)
-
-
-def _convolution(kind: str, layer: dict[str, Any], a: Arrays) -> nn.Module:
-    w = image(a[layer["weight"]], last=False)
-    first, last, kernel, _ = w.shape
-    options = {
-        name: layer[name] for name in ("stride", "padding", "output_padding", "groups") if name in layer
-    }
-    if kind == "conv2d":
-        made: nn.Module = nn.Conv2d(last * layer["groups"], first, kernel, **options)
-    else:
-        made = nn.ConvTranspose2d(first, last, kernel, **options)
-    _fill(made, w, a[layer["bias"]])
-    return made
-
-
-class _Residual(nn.Module):
-    """What the layers make of x, and x by its shortcut, which may be of no layers."""
-
-    def __init__(self, layers: nn.Module, shortcut: nn.Module) -> None:
-        super().__init__()
-        self.layers, self.shortcut = layers, shortcut
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.layers(x) + self.shortcut(x)
-
-
-class _GlobalAvgPool(nn.Module):
-    """The mean of each channel."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x.mean((2, 3))
-
-
-_PLAIN = {"relu": nn.ReLU, "sigmoid": nn.Sigmoid, "flatten": nn.Flatten, "global_avg_pool": _GlobalAvgPool}
-
-
-class _TiedKSparse(nn.Module):
-    """The k greatest of x w^T + b, times w, and c."""
-
-    def __init__(self, k: int, *weights: np.ndarray) -> None:
-        super().__init__()
-        self.k = k
-        self.w, self.b, self.c = (nn.Parameter(torch.from_numpy(weight)) for weight in weights)
-
-    def forward(self, x: Tensor) -> Tensor:
-        z = F.linear(x, self.w, self.b)
-        least = torch.topk(z.detach(), self.k).values[:, -1:]
-        return torch.addmm(self.c, z * (z >= least), self.w)
-
-
-class _OneHot(nn.Module):
-    """Tokens as vectors with a one at their place."""
-
-    def __init__(self, size: int) -> None:
-        super().__init__()
-        self.table = nn.Parameter(torch.eye(size), requires_grad=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.embedding(x, self.table)
-
-
-class _Recurrent(nn.LSTM):
-    """An LSTM of several layers whose second biases are zero and stay so, as other libraries have one."""
-
-    def __init__(self, weights: list[Arrays]) -> None:
-        hidden, features = weights[0]["weight_hh"].shape[1], weights[0]["weight_ih"].shape[1]
-        super().__init__(features, hidden, len(weights), batch_first=True)
-        with torch.no_grad():
-            for i, layer in enumerate(weights):
-                for ours, theirs in (("weight_ih",) * 2, ("weight_hh",) * 2, ("bias", "bias_ih")):
-                    getattr(self, f"{theirs}_l{i}").copy_(torch.from_numpy(layer[ours]))
-                getattr(self, f"bias_hh_l{i}").zero_().requires_grad_(False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x)[0]
-
-
-def _fill(layer: Any, weight: Tensor, bias: np.ndarray) -> None:
-    with torch.no_grad():
-        layer.weight.copy_(weight)
-        layer.bias.copy_(torch.from_numpy(bias))
-
-
 def _cross_entropy_of_rows(scores: Tensor, labels: Tensor) -> Tensor:
     return F.cross_entropy(scores.flatten(0, -2), labels.flatten())
 
@@ -341,7 +233,7 @@ class Training:
 
 def model(spec: dict[str, Any], a: Arrays, variant: str) -> Job:
     """A whole training step, or a prediction."""
-    if spec["input"] < 2 and "channels_last" in variant and variant != "channels_last fused":
+    if spec["input"] != 3 and "channels_last" in variant and variant != "channels_last fused":
         raise Unsupported("vectors have no layout")
     training = Training(spec, a, variant)
     x, y = training.tensor(a["x"]), training.tensor(a["y"])

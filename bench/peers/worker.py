@@ -81,6 +81,10 @@ def _answer(
         return {"job": len(jobs) - 1}
     if do == "time":
         return {"samples": take_turn(jobs[request["job"]].call, request["seconds"])}
+    if do == "repeat":
+        for _ in range(request["count"]):
+            jobs[request["job"]].call()
+        return {}
     if do == "epoch":
         job = jobs[request["job"]]
         seconds = job.train()
