@@ -11,11 +11,12 @@ from kernels import finished
 from networks import Network, flops, layers
 
 import lamina as lm
-from lamina import nn, optim
+from lamina import config, nn, optim
 
 _STEPS = 2  # whose losses are compared
 _TOLERANCE = 1e-3
 _LR = 1e-3
+ANSWER = "one answer"
 LARGE = 256  # images at a time, for throughput
 MANY = f"predict, batch {LARGE}"
 
@@ -34,8 +35,18 @@ class Trainer:
             p.data = p.data.astype(dtype)
         self.loss = nn.CrossEntropyLoss() if network.loss == "cross_entropy" else nn.MSELoss()
         self.optimizer = optim.Adam(self.model.parameters(), lr)
+        self._compiled: dict[Any, Callable[..., float]] = {}
 
     def step(self, x: np.ndarray, y: np.ndarray) -> float:
+        """A step as `fit` makes it: compiled, where the backend can."""
+        if not config.has_plans():
+            return self._plain(x, y)
+        shapes = x.shape, y.shape
+        if shapes not in self._compiled:
+            self._compiled[shapes] = lm.compile(self.model, x, y, loss=self.loss, optimizer=self.optimizer)
+        return self._compiled[shapes](x, y)
+
+    def _plain(self, x: np.ndarray, y: np.ndarray) -> float:
         self.optimizer.zero_grad()
         loss = self.loss(self.model(x), y)
         loss.backward()
@@ -59,7 +70,7 @@ def rows_of(network: Network, seconds: float, rivals: Rivals, quick: bool = Fals
     if len(network.sample) == 3 and not quick:
         large = replace(network, batch=LARGE).data(rng)
         rows.append(_row(network, MANY, *large, LARGE * each, seconds, rivals))
-    return [*rows, _row(network, "one answer", x[:1], y[:1], each, seconds, rivals)]
+    return [*rows, _row(network, ANSWER, x[:1], y[:1], each, seconds, rivals)]
 
 
 def _row(
@@ -86,7 +97,10 @@ def _row(
         return row | {"wrong": f"{' and '.join(wrong)}: {name} differ from float64: {errors}"}
     spec = described(network, what)
     jobs = rivals.enter("training", spec, {**weights, "x": x, "y": y}, lambda got: disagreement(got, exact))
-    turns = {backend: local(backend, _call(trainers[backend], what, x, y)) for backend in trainers}
+    turns = {}
+    for backend, trainer in trainers.items():
+        with lm.use_backend(backend):
+            turns[backend] = local(backend, _call(trainer, what, x, y))
     row |= finished(rivals.race(turns, jobs, seconds), flops, 0)
     return row | {"samples_per_second": len(x) / row["times"]["cpp"]["median"]}
 
@@ -99,9 +113,12 @@ def described(network: Network, what: str) -> dict[str, Any]:
 
 
 def _call(trainer: Trainer, what: str, x: np.ndarray, y: np.ndarray) -> Callable[[], Any]:
-    if what != "training step":
-        return lambda: trainer.model.predict(x)
-    return lambda: trainer.step(x, y)
+    if what == "training step":
+        return lambda: trainer.step(x, y)
+    if what == ANSWER and config.has_plans():
+        answer = lm.compile(trainer.model, x, frozen=True)
+        return lambda: answer(x)
+    return lambda: trainer.model.predict(x)
 
 
 def losses(trainer: Trainer, x: np.ndarray, y: np.ndarray) -> dict[str, np.ndarray]:

@@ -6,8 +6,11 @@ namespace {
 // units (M,k), each in 0..N-1.
 const std::int64_t* units_below(const char* op, const py::array& units, const Shape& shape, Index N) {
   const auto* found = input<std::int64_t>(op, "units", units, shape);
-  for (Index i = 0; i < size_of(shape); ++i)
-    if (found[i] < 0 || found[i] >= N) fail_value(std::string(op) + ": a unit is out of range");
+  const Index n = size_of(shape);
+  run([=] {
+    for (Index i = 0; i < n; ++i)
+      if (found[i] < 0 || found[i] >= N) fail_value(std::string(op) + ": a unit is out of range");
+  });
   return found;
 }
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from lamina import _hosted as hosted
 from lamina.config import backend
 from lamina.ops import _check as check
 from lamina.ops._check import Array
@@ -100,7 +101,7 @@ def k_sparse_linear_backward(
     dvalues = check.gradient("k_sparse_linear_backward", "dvalues", dvalues, w, units.shape)
     dx = _decoded(dvalues, units, w, None) if needs_dx else None
     dw = _outer(units, dvalues, x, len(w), into[1])
-    return dx, dw, _sums(units, dvalues, len(w)) if ctx.has_bias else None
+    return dx, dw, hosted.again(_sums, units, dvalues, len(w)) if ctx.has_bias else None
 
 
 # What follows takes a code whose units are different in each row.
@@ -118,7 +119,7 @@ def _decoded(values: Array, units: _Units, w: Array, b: Array | None) -> Array:
     """The code times w (N,D), and b."""
     found: Array
     if _crowded(units, len(w)):
-        found = backend().gemm(_spread(values, units, len(w)), w, b)
+        found = backend().gemm(hosted.again(_spread, values, units, len(w)), w, b)
     else:
         found = backend().sparse_linear(values, units, w, b)
     return found
@@ -127,7 +128,8 @@ def _decoded(values: Array, units: _Units, w: Array, b: Array | None) -> Array:
 def _dots(dy: Array, units: _Units, w: Array) -> Array:
     """dy (M,D) times the chosen rows of w."""
     if _crowded(units, len(w)):
-        return np.take_along_axis(backend().gemm(dy, w.T), units, axis=1)
+        chosen: Array = hosted.again(np.take_along_axis, backend().gemm(dy, w.T), units, 1)
+        return chosen
     found: Array = backend().sparse_dots(dy, units, w)
     return found
 
@@ -146,9 +148,10 @@ def _outer(
     if not _crowded(units, n):
         found = backend().sparse_outer(units, values, dy, values2, x, n, out)
         return found
-    found = backend().gemm(_spread(values, units, n).T, dy, None, out)
+    found = backend().gemm(hosted.again(_spread, values, units, n).T, dy, None, out)
     if values2 is not None:
-        found += backend().gemm(_spread(values2, units, n).T, x)
+        more = backend().gemm(hosted.again(_spread, values2, units, n).T, x)
+        hosted.again(np.add, found, more, found)
     return found
 
 
@@ -236,7 +239,7 @@ def tied_k_sparse_backward(
     x, w, values, units = ctx
     dy = check.gradient("tied_k_sparse_backward", "dy", dy, w, x.shape)
     dvalues = check.gradient("tied_k_sparse_backward", "dvalues", dvalues, w, units.shape)
-    dz = _dots(dy, units, w) + dvalues
+    dz = hosted.again(np.add, _dots(dy, units, w), dvalues)
     dx = _decoded(dz, units, w, None) if needs_dx else None
     dw = _outer(units, values, dy, len(w), into[1], dz, x)
-    return dx, dw, _sums(units, dz, len(w)), backend().bias_backward(dy)
+    return dx, dw, hosted.again(_sums, units, dz, len(w)), backend().bias_backward(dy)
