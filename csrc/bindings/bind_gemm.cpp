@@ -13,7 +13,7 @@ MatrixView<T> matrix(const char* name, const py::array& array) {
   return {static_cast<const T*>(array.data()), array.strides(0) / size, array.strides(1) / size};
 }
 
-py::array gemm(const py::array& a, const py::array& b, const std::optional<py::array>& bias) {
+py::array gemm(const py::array& a, const py::array& b, const std::optional<py::array>& bias, bool relu) {
   return by_dtype("gemm", "a", a, [&](auto type) -> py::array {
     using T = typename decltype(type)::type;
     const MatrixView<T> va = matrix<T>("a", a), vb = matrix<T>("b", b);
@@ -24,7 +24,7 @@ py::array gemm(const py::array& a, const py::array& b, const std::optional<py::a
     const T* bias_data = optional_input<T>("gemm", "bias", bias, {N});
     py::array c = allocate<T>({M, N});
     T* out = data<T>(c);
-    run([=] { kernels<T>().gemm(M, N, K, va, vb, out, N, bias_data, false); });
+    run([=] { kernels<T>().gemm(M, N, K, va, vb, out, N, bias_data, false, relu); });
     return c;
   });
 }
@@ -44,7 +44,7 @@ py::array bias_backward(const py::array& dy) {
 }  // namespace
 
 void bind_gemm(py::module_& m) {
-  m.def("gemm", &gemm, py::arg("a"), py::arg("b"), py::arg("bias") = py::none());
+  m.def("gemm", &gemm, py::arg("a"), py::arg("b"), py::arg("bias") = py::none(), py::arg("relu") = false);
   m.def("bias_backward", &bias_backward, py::arg("dy"));
 }
 
