@@ -54,7 +54,7 @@ Conv2dShape conv_shape(const char* op, const Shape& x, const Shape& w, const Opt
 }
 
 py::array conv2d(const py::array& x, const py::array& w, const std::optional<py::array>& b, Pair stride, Sides padding,
-                 Pair dilation, Index groups, const std::string& algorithm) {
+                 Pair dilation, Index groups, const std::string& algorithm, bool relu) {
   const char* op = "conv2d";
   const Algorithm chosen = algorithm_named(op, algorithm);
   return by_dtype(op, "x", x, [&](auto type) -> py::array {
@@ -65,7 +65,7 @@ py::array conv2d(const py::array& x, const py::array& w, const std::optional<py:
     const T* bs = optional_input<T>(op, "b", b, {s.O});
     py::array y = allocate<T>({s.N, s.OH, s.OW, s.O});
     T* out = data<T>(y);
-    run_packing([=] { kernels<T>().conv2d(s, chosen, xs, ws, bs, out); });
+    run_packing([=] { kernels<T>().conv2d(s, chosen, xs, ws, bs, relu, out); });
     return y;
   });
 }
@@ -112,7 +112,7 @@ py::tuple conv2d_backward_weight(const py::array& dy, const py::array& x, Pair k
 void bind_conv(py::module_& m) {
   using py::arg;
   m.def("conv2d", &conv2d, arg("x"), arg("w"), arg("b").none(true), arg("stride"), arg("padding"), arg("dilation"),
-        arg("groups"), arg("algorithm") = "auto");
+        arg("groups"), arg("algorithm") = "auto", arg("relu") = false);
   m.def("conv2d_backward_input", &conv2d_backward_input, arg("dy"), arg("w"), arg("input_size"), arg("stride"),
         arg("padding"), arg("dilation"), arg("groups"), arg("algorithm") = "auto");
   m.def("conv2d_backward_weight", &conv2d_backward_weight, arg("dy"), arg("x"), arg("kernel_size"), arg("stride"),

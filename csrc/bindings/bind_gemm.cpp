@@ -13,7 +13,7 @@ MatrixView<T> matrix(const char* name, const py::array& array) {
   return {static_cast<const T*>(array.data()), array.strides(0) / size, array.strides(1) / size};
 }
 
-py::array gemm(const py::array& a, const py::array& b, const std::optional<py::array>& bias,
+py::array gemm(const py::array& a, const py::array& b, const std::optional<py::array>& bias, bool relu,
                const std::optional<py::array>& out) {
   return by_dtype("gemm", "a", a, [&](auto type) -> py::array {
     using T = typename decltype(type)::type;
@@ -25,7 +25,7 @@ py::array gemm(const py::array& a, const py::array& b, const std::optional<py::a
     const T* bias_data = optional_input<T>("gemm", "bias", bias, {N});
     py::array c = result<T>("gemm", "out", out, {M, N});
     T* cs = data<T>(c);
-    run([=] { kernels<T>().gemm(M, N, K, va, vb, cs, N, bias_data, false); });
+    run([=] { kernels<T>().gemm(M, N, K, va, vb, cs, N, bias_data, false, relu); });
     return c;
   });
 }
@@ -45,7 +45,8 @@ py::array bias_backward(const py::array& dy, const std::optional<py::array>& out
 }  // namespace
 
 void bind_gemm(py::module_& m) {
-  m.def("gemm", &gemm, py::arg("a"), py::arg("b"), py::arg("bias") = py::none(), py::arg("out") = py::none());
+  m.def("gemm", &gemm, py::arg("a"), py::arg("b"), py::arg("bias") = py::none(), py::arg("relu") = false,
+        py::arg("out") = py::none());
   m.def("bias_backward", &bias_backward, py::arg("dy"), py::arg("out") = py::none());
 }
 

@@ -3,7 +3,7 @@
 namespace lamina {
 namespace {
 
-constexpr Index kByteCodes = 256;  // window offsets that fit one byte
+constexpr Index kByteCodes = 255;  // window offsets that fit one byte beside the code of no pixel
 
 // Every window must hold at least one pixel of the image.
 void check_axis(const char* op, Index size, Index outputs, Index kernel, Index stride, Index before, Index after) {
@@ -24,7 +24,7 @@ Pool2dShape pool_shape(const char* op, const Shape& x, Pair kernel, Pair stride,
           output[1], stride[0], stride[1], padding[0], padding[1], padding[2], padding[3]};
 }
 
-py::tuple max_pool2d(const py::array& x, Pair kernel_size, Pair stride, Sides padding, Pair output_size) {
+py::tuple max_pool2d(const py::array& x, Pair kernel_size, Pair stride, Sides padding, Pair output_size, bool relu) {
   const char* op = "max_pool2d";
   return by_dtype(op, "x", x, [&](auto type) -> py::tuple {
     using T = typename decltype(type)::type;
@@ -37,9 +37,9 @@ py::tuple max_pool2d(const py::array& x, Pair kernel_size, Pair stride, Sides pa
     void* codes = argmax.mutable_data();
     run([=] {
       if (bytes)
-        kernels<T>().max_pool2d_u8(s, xs, ys, static_cast<std::uint8_t*>(codes));
+        kernels<T>().max_pool2d_u8(s, relu, xs, ys, static_cast<std::uint8_t*>(codes));
       else
-        kernels<T>().max_pool2d_i32(s, xs, ys, static_cast<std::int32_t*>(codes));
+        kernels<T>().max_pool2d_i32(s, relu, xs, ys, static_cast<std::int32_t*>(codes));
     });
     return py::make_tuple(y, argmax);
   });
@@ -125,7 +125,8 @@ py::array avg_pool2d_backward(const py::array& dy, Pair input_size, Pair kernel_
 
 void bind_pool(py::module_& m) {
   using py::arg;
-  m.def("max_pool2d", &max_pool2d, arg("x"), arg("kernel_size"), arg("stride"), arg("padding"), arg("output_size"));
+  m.def("max_pool2d", &max_pool2d, arg("x"), arg("kernel_size"), arg("stride"), arg("padding"), arg("output_size"),
+        arg("relu") = false);
   m.def("max_pool2d_backward", &max_pool2d_backward, arg("dy"), arg("argmax"), arg("input_size"), arg("kernel_size"),
         arg("stride"), arg("padding"));
   m.def("max_unpool2d_backward", &max_unpool2d_backward, arg("dy"), arg("argmax"), arg("kernel_size"), arg("stride"),

@@ -44,13 +44,13 @@ int winograd_tile(const Conv2dShape& s, Algorithm asked, Index rows, Index cols,
 }
 
 template <class T>
-void conv2d(const Conv2dShape& s, Algorithm algorithm, const T* x, const T* w, const T* b, T* y) {
+void conv2d(const Conv2dShape& s, Algorithm algorithm, const T* x, const T* w, const T* b, bool relu, T* y) {
   const int tile = winograd_tile<T>(s, algorithm, s.OH, s.OW, kFilterCost);
-  if (tile == 2) return conv2d_winograd<T, 2>(s, x, w, b, y);
-  if (tile == 4) return conv2d_winograd<T, 4>(s, x, w, b, y);
-  if (takes_lanes<T>(s, algorithm)) return conv2d_lanes(s, x, w, b, y);
-  if (choose_algorithm(s, algorithm) == Algorithm::im2col) return conv2d_im2col(s, x, w, b, y);
-  conv2d_direct(s, x, w, b, y);
+  if (tile == 2) return conv2d_winograd<T, 2>(s, x, w, b, relu, y);
+  if (tile == 4) return conv2d_winograd<T, 4>(s, x, w, b, relu, y);
+  if (takes_lanes<T>(s, algorithm)) return conv2d_lanes(s, x, w, b, relu, y);
+  if (choose_algorithm(s, algorithm) == Algorithm::im2col) return conv2d_im2col(s, x, w, b, relu, y);
+  conv2d_direct(s, x, w, b, relu, y);
 }
 
 // Backward to the input, direct computes every input pixel in whole vectors of channels, also from the zeros around dy;

@@ -1,7 +1,8 @@
 // Convolution of groups of few channels, depthwise the least of them: a vector holds the output channels of several
 // groups, and each lane sees the inputs of its own group alone.
 //
-//   y[n,oh,ow,o] = b[o] + sum over r,s,u:  x[n, oh*stride + r*dilation - padding, ow*..., group(o) * U + u]  w[o,r,s,u]
+//   y[n,oh,ow,o] = b[o] + sum over r,s,u:  x[n, oh*stride + r*dilation - padding, ow*..., group(o) * U + u]  w[o,r,s,u],
+//   or its relu
 //
 // Input u of every lane's group, as a vector, is the image itself where U is 1 and vectors are full; else the rows that a
 // task needs are spread first: [row][pixel][u][lane]. Filters are packed [vector][r][s][u][lane]. Borders leave taps
@@ -162,7 +163,13 @@ struct LaneTaps {
   Index rows, columns, inputs;
   Index row, column, pixel;  // elements of the input from tap to tap, from output to output
   Index filter_row, out;     // of the filters from kernel row to kernel row; of y from output to output
+  bool relu;
 };
+
+template <class T, int P>
+LAMINA_INLINE void store_lanes(const LaneTaps& t, const Vec<T> (&acc)[P], int lanes, T* y) {
+  LAMINA_UNROLL for (int i = 0; i < P; ++i) store_some(y + i * t.out, t.relu ? vrelu(acc[i]) : acc[i], lanes);
+}
 
 // P outputs of one row; kSpread: of several inputs, else of one.
 template <class T, int P, bool kSpread>
@@ -179,7 +186,7 @@ void lane_tile(const LaneTaps& t, const T* x, const T* w, Vec<T> start, int lane
       }
     }
   }
-  LAMINA_UNROLL for (int i = 0; i < P; ++i) store_some(y + i * t.out, acc[i], lanes);
+  store_lanes<T, P>(t, acc, lanes, y);
 }
 // The same for kernel rows of K neighbouring taps and outputs of neighbouring pixels: what is loaded serves K outputs.
 template <class T, int P, int K>
@@ -199,7 +206,7 @@ void lane_slide(const LaneTaps& t, const T* x, const T* w, Vec<T> start, int lan
       }
     }
   }
-  LAMINA_UNROLL for (int i = 0; i < P; ++i) store_some(y + i * t.out, acc[i], lanes);
+  store_lanes<T, P>(t, acc, lanes, y);
 }
 
 constexpr int kLaneOutputs = 8;  // of a tile at most
@@ -220,6 +227,7 @@ LAMINA_INLINE LaneTileFn<T> lane_tile_for(const LaneTaps& t, int outputs, std::i
 template <class T>
 struct LaneJob {
   const T *w, *bias;
+  bool relu;
   T* y;
 };
 
@@ -229,8 +237,8 @@ LAMINA_INLINE void lane_outputs(const TapGrid& g, const LaneGroups& l, const Lan
                                 Index oh, const Columns& c, Index p, int n, Index v_begin, Index v_end,
                                 const LaneJob<T>& job) {
   const Index filter_row = g.col_taps * g.C * kLanes<T>, columns = c.end - c.begin;
-  const LaneTaps t{rows.count(),       columns,    g.C,      g.row_step * x.row, g.col_step * x.pixel,
-                   g.step_w * x.pixel, filter_row, g.out_col};
+  const LaneTaps t{rows.count(), columns,   g.C,     g.row_step * x.row, g.col_step * x.pixel, g.step_w * x.pixel,
+                   filter_row,   g.out_col, job.relu};
   const T* filter = job.w + rows.begin * filter_row + c.begin * g.C * kLanes<T>;
   const Index ih = rows.count() > 0 ? oh * g.step_h + g.row_first + rows.begin * g.row_step : x.first;
   const Index iw = columns > 0 ? p * g.step_w + g.col_first + c.begin * g.col_step : 0;
@@ -269,7 +277,8 @@ void lane_block(const TapGrid& g, const LaneGroups& l, const Cut& cut, const Lan
 
 // The whole convolution described by g, as direct_conv computes it.
 template <class T>
-void lane_conv(const TapGrid& image, Index N, const T* x, const TapFilters<T>& filters, const T* bias, T* y) {
+void lane_conv(const TapGrid& image, Index N, const T* x, const TapFilters<T>& filters, const T* bias, bool relu,
+               T* y) {
   if (N == 0 || image.rows == 0 || image.cols == 0) return;
   const LaneGroups l = LaneGroups::of<T>(image);
   const TapGrid g = padded_grid(image, l);
@@ -286,18 +295,18 @@ void lane_conv(const TapGrid& image, Index N, const T* x, const TapFilters<T>& f
     const RowBlock b = blocks.block(g, task / shares);
     const Index v = task % shares * together;
     const LaneRows<T> rows = open_rows(g, image, l, b, x, v, static_cast<T*>(mine));
-    lane_block(g, l, cut, rows, b, v, v + together, {packed.as<T>(), bias, y + b.n * g.out_image});
+    lane_block(g, l, cut, rows, b, v, v + together, {packed.as<T>(), bias, relu, y + b.n * g.out_image});
   });
 }
 
 template <class T>
-void conv2d_lanes(const Conv2dShape& s, const T* x, const T* w, const T* b, T* y) {
-  lane_conv(forward_grid(s), s.N, x, forward_filters(s, w), b, y);
+void conv2d_lanes(const Conv2dShape& s, const T* x, const T* w, const T* b, bool relu, T* y) {
+  lane_conv(forward_grid(s), s.N, x, forward_filters(s, w), b, relu, y);
 }
 template <class T>
 void conv2d_lanes_backward_input(const Conv2dShape& s, const T* dy, const T* w, T* dx) {
   for_phases(s, w, [&](const TapGrid& g, const TapFilters<T>& filters, Index origin) {
-    lane_conv<T>(g, s.N, dy, filters, nullptr, dx + origin);
+    lane_conv<T>(g, s.N, dy, filters, nullptr, false, dx + origin);
   });
 }
 

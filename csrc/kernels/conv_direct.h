@@ -1,6 +1,6 @@
 // Direct convolution, NHWC, without a matrix of patches: a pixel's neighbourhood is read where it stands.
 //
-//   y[n,oh,ow,o] = b[o] + sum over r,s,c:  x[n, oh*stride + r*dilation - padding, ow*..., c]  w[o,r,s,c]
+//   y[n,oh,ow,o] = b[o] + sum over r,s,c:  x[n, oh*stride + r*dilation - padding, ow*..., c]  w[o,r,s,c],  or its relu
 //
 // For one kernel row r the S*C inputs of a pixel are one contiguous run, and neighbouring pixels lie at a constant
 // stride: that is exactly what row_tile reads. Only a border needs help: a block of rows that touches it is copied into
@@ -165,7 +165,7 @@ void direct_panel(const TapGrid& g, Window<T> x, RowTile<T> t, const T* panel, i
 
 // The whole convolution described by g: x (N images of H*W*pixel elements), packed filters, y (N images).
 template <class T>
-void direct_conv(const TapGrid& g, Index N, const T* x, const T* packed, const T* bias, T* y) {
+void direct_conv(const TapGrid& g, Index N, const T* x, const T* packed, const T* bias, bool relu, T* y) {
   if (N == 0 || g.rows == 0 || g.cols == 0) return;
   const bool in_place = g.inside();
   const Index panels = panel_count<T>(g.columns);
@@ -210,7 +210,8 @@ void direct_conv(const TapGrid& g, Index N, const T* x, const T* packed, const T
                          g.out_col,
                          bias ? bias + group * g.columns + j : nullptr,
                          false,
-                         static_cast<int>(least(g.columns - j, kPanel<T>))};
+                         static_cast<int>(least(g.columns - j, kPanel<T>)),
+                         relu};
       const T* panel = packed + group * panels * kPanel<T> * g.depth() + panel_offset<T>(p, g.depth());
       for (Index n = n0; n < n1; ++n) {
         const Window<T> here{x0.data + (n - n0) * image_step, x0.row, x0.pixel};
@@ -235,11 +236,11 @@ LAMINA_INLINE TapFilters<T> forward_filters(const Conv2dShape& s, const T* w) {
 }
 
 template <class T>
-void conv2d_direct(const Conv2dShape& s, const T* x, const T* w, const T* b, T* y) {
+void conv2d_direct(const Conv2dShape& s, const T* x, const T* w, const T* b, bool relu, T* y) {
   const TapGrid g = forward_grid(s);
   const WeightBuffer packed(sizeof(T) * static_cast<std::size_t>(g.packed_size(kPanel<T>)), &kMaker);
   if (!packed.is_filled()) pack_filters<T>(g, forward_filters(s, w), packed.as<T>());
-  direct_conv(g, s.N, x, packed.as<T>(), b, y);
+  direct_conv(g, s.N, x, packed.as<T>(), b, relu, y);
 }
 
 // The taps r of one phase of the input (rows phase, phase + stride, ...): those whose output row is whole.
@@ -303,7 +304,7 @@ void conv2d_direct_backward_input(const Conv2dShape& s, const T* dy, const T* w,
   Buffer packed(sizeof(T) * static_cast<std::size_t>(panels * kPanel<T> * s.KH * s.KW * s.O));
   for_phases(s, w, [&](const TapGrid& g, const TapFilters<T>& filters, Index origin) {
     pack_filters<T>(g, filters, packed.as<T>());
-    direct_conv<T>(g, s.N, dy, packed.as<T>(), nullptr, dx + origin);
+    direct_conv<T>(g, s.N, dy, packed.as<T>(), nullptr, false, dx + origin);
   });
 }
 

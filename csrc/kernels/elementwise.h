@@ -26,7 +26,7 @@ LAMINA_INLINE void map2(Index n, const T* a, const T* b, T* out, double cost, F&
 
 template <class T>
 void relu(Index n, const T* x, T* y) {
-  map1(n, x, y, 2 * kByte * sizeof(T), [](Vec<T> v) { return v <= 0 ? splat(T(0)) : v; });  // NaN stays
+  map1(n, x, y, 2 * kByte * sizeof(T), [](Vec<T> v) { return vrelu(v); });
 }
 template <class T>
 void relu_backward(Index n, const T* dy, const T* y, T* dx) {

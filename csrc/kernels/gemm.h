@@ -1,4 +1,4 @@
-// c (M,N) = a (M,K) b (K,N) + bias, or c += a b, for operands of any strides.
+// c (M,N) = a (M,K) b (K,N) + bias, or c += a b, or relu of either, for operands of any strides.
 //
 // b is packed into panels of kPanel columns, kDepth k's at a time; a is read in place where its rows are contiguous,
 // else packed tile by tile. Tasks are blocks of c, so no sum is ever split between threads: each element is one chain
@@ -88,15 +88,15 @@ void pack_a(MatrixView<T> a, ReadA how, Index rows, Index depth, T* dst) {
 // One block of c: rows [i, i + rows), panels [first, last).
 template <class T>
 void gemm_block(const GemmSlice<T>& s, Index i, Index rows, Index first, Index last, Index columns, T* c, Index ldc,
-                const T* bias, bool accumulate) {
+                const T* bias, bool accumulate, bool relu = false) {
   const Tiles tiles(rows);
   const Index zero = 0;
   for (Index p = first; p < last; ++p) {
     const int width = panel_width<T>(columns, p);
     const Index j = p * kPanel<T>;
     RowTile<T> t{
-        s.how == ReadA::kColumns ? s.a.cs : s.a.rs,     s.depth, 1, &zero, ldc, bias ? bias + j : nullptr, accumulate,
-        static_cast<int>(least(columns - j, kPanel<T>))};
+        s.how == ReadA::kColumns ? s.a.cs : s.a.rs,      s.depth, 1, &zero, ldc, bias ? bias + j : nullptr, accumulate,
+        static_cast<int>(least(columns - j, kPanel<T>)), relu};
     const T* panel = s.b + panel_offset<T>(p, s.depth);
     Index row = i;
     for (Index tile = 0; tile < tiles.count; ++tile) {
@@ -119,7 +119,7 @@ void gemm_block(const GemmSlice<T>& s, Index i, Index rows, Index first, Index l
 // Slice by slice of depth; b packed for all tasks.
 template <class T>
 void gemm_shared_panels(Index M, Index N, Index K, MatrixView<T> a, MatrixView<T> b, T* c, Index ldc, const T* bias,
-                        bool accumulate) {
+                        bool accumulate, bool relu) {
   const Index panels = panel_count<T>(N), most = least(K, kDepth);
   const ReadA how = how_to_read(a, M, K);
   Buffer packed_b(sizeof(T) * static_cast<std::size_t>(panels * kPanel<T> * most));
@@ -139,7 +139,8 @@ void gemm_shared_panels(Index M, Index N, Index K, MatrixView<T> a, MatrixView<T
     parallel_for(row_blocks * column_blocks, cost, [&](Index task) {
       const Index rb = task / column_blocks, cb = task % column_blocks;
       gemm_block(slice, blocks.begin(rb), blocks.split.rows(rb), cb * panels / column_blocks,
-                 (cb + 1) * panels / column_blocks, N, c, ldc, k0 == 0 ? bias : nullptr, accumulate || k0 > 0);
+                 (cb + 1) * panels / column_blocks, N, c, ldc, k0 == 0 ? bias : nullptr, accumulate || k0 > 0,
+                 relu && k0 + depth == K);
     });
   }
 }
@@ -147,7 +148,7 @@ void gemm_shared_panels(Index M, Index N, Index K, MatrixView<T> a, MatrixView<T
 // Panel by panel; each packed by its task, slice by slice.
 template <class T>
 void gemm_own_panels(Index M, Index N, Index K, MatrixView<T> a, MatrixView<T> b, T* c, Index ldc, const T* bias,
-                     bool accumulate) {
+                     bool accumulate, bool relu) {
   const RowBlocks blocks(M);
   const ReadA how = how_to_read(a, M, least(K, kShortColumns));
   const Index slice_depth = how == ReadA::kColumns ? kShortColumns : kDepth, most = least(K, slice_depth);
@@ -155,32 +156,32 @@ void gemm_own_panels(Index M, Index N, Index K, MatrixView<T> a, MatrixView<T> b
   for (Index k0 = 0; is_packed(how) && k0 < K; k0 += kDepth)
     pack_a<T>({a.data + k0 * a.cs, a.rs, a.cs}, how, M, least(K - k0, kDepth), packed_a.as<T>() + k0 * M);
   const double cost = 2.0 * static_cast<double>((M + 4) * K * kPanel<T>);
-  parallel_for_scratch(panel_count<T>(N), cost, sizeof(T) * static_cast<std::size_t>(kPanel<T> * most),
-                       [&](Index p, void* mine) {
-                         T* const panel = static_cast<T*>(mine);
-                         const Index j = p * kPanel<T>;
-                         const int columns = static_cast<int>(least(N - j, kPanel<T>)), width = panel_width<T>(N, p);
-                         for (Index k0 = 0; k0 < greatest(K, 1); k0 += slice_depth) {
-                           const Index depth = least(K - k0, slice_depth);
-                           pack_panel<T>({b.data + k0 * b.rs + j * b.cs, b.rs, b.cs}, depth, columns, width, panel);
-                           GemmSlice<T> slice{panel, {a.data + k0 * a.cs, a.rs, a.cs}, how, depth};
-                           if (is_packed(how)) slice.a = {packed_a.as<T>() + k0 * M, depth, 1};
-                           for (Index rb = 0; rb < blocks.split.count; ++rb)
-                             gemm_block(slice, blocks.begin(rb), blocks.split.rows(rb), 0, 1, columns, c + j, ldc,
-                                        bias && k0 == 0 ? bias + j : nullptr, accumulate || k0 > 0);
-                         }
-                       });
+  parallel_for_scratch(
+      panel_count<T>(N), cost, sizeof(T) * static_cast<std::size_t>(kPanel<T> * most), [&](Index p, void* mine) {
+        T* const panel = static_cast<T*>(mine);
+        const Index j = p * kPanel<T>;
+        const int columns = static_cast<int>(least(N - j, kPanel<T>)), width = panel_width<T>(N, p);
+        for (Index k0 = 0; k0 < greatest(K, 1); k0 += slice_depth) {
+          const Index depth = least(K - k0, slice_depth);
+          pack_panel<T>({b.data + k0 * b.rs + j * b.cs, b.rs, b.cs}, depth, columns, width, panel);
+          GemmSlice<T> slice{panel, {a.data + k0 * a.cs, a.rs, a.cs}, how, depth};
+          if (is_packed(how)) slice.a = {packed_a.as<T>() + k0 * M, depth, 1};
+          for (Index rb = 0; rb < blocks.split.count; ++rb)
+            gemm_block(slice, blocks.begin(rb), blocks.split.rows(rb), 0, 1, columns, c + j, ldc,
+                       bias && k0 == 0 ? bias + j : nullptr, accumulate || k0 > 0, relu && k0 + depth == K);
+        }
+      });
 }
 
 template <class T>
-void gemm(Index M, Index N, Index K, MatrixView<T> a, MatrixView<T> b, T* c, Index ldc, const T* bias,
-          bool accumulate) {
+void gemm(Index M, Index N, Index K, MatrixView<T> a, MatrixView<T> b, T* c, Index ldc, const T* bias, bool accumulate,
+          bool relu = false) {
   if (M == 0 || N == 0) return;
-  if (suits_gemv(M, a, b)) return gemv(M, N, K, a, b, c, ldc, bias, accumulate);
+  if (suits_gemv(M, a, b)) return gemv(M, N, K, a, b, c, ldc, bias, accumulate, relu);
   if (RowBlocks(M).split.count <= kFewBlocks)
-    gemm_own_panels(M, N, K, a, b, c, ldc, bias, accumulate);
+    gemm_own_panels(M, N, K, a, b, c, ldc, bias, accumulate, relu);
   else
-    gemm_shared_panels(M, N, K, a, b, c, ldc, bias, accumulate);
+    gemm_shared_panels(M, N, K, a, b, c, ldc, bias, accumulate, relu);
 }
 
 }  // namespace

@@ -4,7 +4,7 @@
 //   rows of b contiguous:     c[j..] += sum over kStreams k's of a[k] * b[k][j..]   so many rows are read side by side
 //   columns of b contiguous:  c[j] = sum over vectors of k, then over lanes     kDots columns at a time
 //
-// Tasks: blocks of columns.
+// Tasks: blocks of columns; relu is taken of a block while it is in cache.
 #pragma once
 #include "common/parallel.h"
 #include "kernels/pack.h"
@@ -74,8 +74,8 @@ LAMINA_INLINE bool suits_gemv(Index M, const MatrixView<T>& a, const MatrixView<
 }
 
 template <class T>
-void gemv(Index M, Index N, Index K, MatrixView<T> a, MatrixView<T> b, T* c, Index ldc, const T* bias,
-          bool accumulate) {
+void gemv(Index M, Index N, Index K, MatrixView<T> a, MatrixView<T> b, T* c, Index ldc, const T* bias, bool accumulate,
+          bool relu) {
   const Start<T> start{bias, accumulate};
   parallel_blocks(N, kGemvColumns, kByte * sizeof(T) * static_cast<double>(K), [&](Index begin, Index end) {
     for (Index i = 0; i < M; ++i) {
@@ -83,6 +83,10 @@ void gemv(Index M, Index N, Index K, MatrixView<T> a, MatrixView<T> b, T* c, Ind
         row_times_rows(K, a.data + i * a.rs, a.cs, b.data, b.rs, begin, end, start, c + i * ldc);
       else
         row_times_columns(K, a.data + i * a.rs, b.data, b.cs, begin, end, start, c + i * ldc);
+      if (!relu) continue;
+      T* const row = c + i * ldc;
+      for_vectors<T>(begin, end,
+                     [&](Index j, int n) LAMINA_STEP { store_some(row + j, vrelu(load_some(row + j, n)), n); });
     }
   });
 }

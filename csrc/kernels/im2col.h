@@ -1,7 +1,7 @@
 // The textbook convolution: a matrix with one row for each output pixel and one column for each (r,s,c), then one
 // product.
 //
-//   col[n,oh,ow][r,s,c] = x[n, oh*stride + r*dilation - padding, ow*..., c]       y = col w^T + b
+//   col[n,oh,ow][r,s,c] = x[n, oh*stride + r*dilation - padding, ow*..., c]       y = col w^T + b, or its relu
 //   dcol = dy w, scattered back by col2im                                        dw = dy^T col
 //
 // Images are taken in chunks whose matrix stays below kColBytes. Tasks: output rows (im2col), images (col2im), blocks
@@ -92,7 +92,7 @@ Index im2col_images(const Conv2dShape& s) {
 }
 
 template <class T>
-void conv2d_im2col(const Conv2dShape& s, const T* x, const T* w, const T* b, T* y) {
+void conv2d_im2col(const Conv2dShape& s, const T* x, const T* w, const T* b, bool relu, T* y) {
   const Index K = s.KH * s.KW * (s.C / s.groups), O = s.O / s.groups, pixels = s.OH * s.OW, step = im2col_images<T>(s);
   Buffer col(sizeof(T) * static_cast<std::size_t>(step * pixels * K));
   for (Index group = 0; group < s.groups; ++group) {
@@ -100,7 +100,7 @@ void conv2d_im2col(const Conv2dShape& s, const T* x, const T* w, const T* b, T* 
       const Index images = least(step, s.N - n);
       im2col(s, group, n, images, x, col.as<T>());
       gemm<T>(images * pixels, O, K, {col.as<T>(), K, 1}, {w + group * O * K, 1, K}, y + n * pixels * s.O + group * O,
-              s.O, b ? b + group * O : nullptr, false);
+              s.O, b ? b + group * O : nullptr, false, relu);
     }
   }
 }

@@ -95,10 +95,11 @@ enum class Curve { leaky_relu, elu, softplus, silu, gelu, gelu_tanh };
 template <class T>
 struct Kernels {
   using Matrix = MatrixView<T>;
-  void (*gemm)(Index M, Index N, Index K, Matrix a, Matrix b, T* c, Index ldc, const T* bias, bool accumulate);
+  void (*gemm)(Index M, Index N, Index K, Matrix a, Matrix b, T* c, Index ldc, const T* bias, bool accumulate,
+               bool relu);
   void (*sum_rows)(Index M, Index N, const T* x, T* out);
 
-  void (*conv2d)(const Conv2dShape&, Algorithm, const T* x, const T* w, const T* b, T* y);
+  void (*conv2d)(const Conv2dShape&, Algorithm, const T* x, const T* w, const T* b, bool relu, T* y);
   void (*conv2d_backward_input)(const Conv2dShape&, Algorithm, const T* dy, const T* w, T* dx);
   void (*conv2d_backward_weight)(const Conv2dShape&, Algorithm, const T* dy, const T* x, T* dw, T* db);
 
@@ -106,8 +107,8 @@ struct Kernels {
   void (*locally_connected2d_backward_input)(const Conv2dShape&, const T* dy, const T* w, T* dx);
   void (*locally_connected2d_backward_weight)(const Conv2dShape&, const T* dy, const T* x, T* dw);
 
-  void (*max_pool2d_u8)(const Pool2dShape&, const T* x, T* y, std::uint8_t* argmax);
-  void (*max_pool2d_i32)(const Pool2dShape&, const T* x, T* y, std::int32_t* argmax);
+  void (*max_pool2d_u8)(const Pool2dShape&, bool relu, const T* x, T* y, std::uint8_t* argmax);
+  void (*max_pool2d_i32)(const Pool2dShape&, bool relu, const T* x, T* y, std::int32_t* argmax);
   void (*max_pool2d_backward_u8)(const Pool2dShape&, const T* dy, const std::uint8_t* argmax, T* dx);
   void (*max_pool2d_backward_i32)(const Pool2dShape&, const T* dy, const std::int32_t* argmax, T* dx);
   void (*max_unpool2d_backward_u8)(const Pool2dShape&, const T* dy, const std::uint8_t* argmax, T* dx);

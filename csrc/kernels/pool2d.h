@@ -1,7 +1,8 @@
 // Max and mean pooling over windows of NHWC images, vectors across the channels.
 //
 //   max:   y = the greatest x of the window that lies in the image; argmax = its offset kh*KW+kw (first of equals;
-//   first NaN) mean:  y = sum / divisor; the divisor counts the padding or not, but never what lies beyond it
+//   first NaN); of relu(x): where that is not above 0, y = 0 and argmax = KH*KW, which no pixel has
+//   mean:  y = sum / divisor; the divisor counts the padding or not, but never what lies beyond it
 //   (ceil_mode)
 //
 // Backward, windows that do not overlap write their pixels once. Overlapping ones gather: each input pixel asks the
@@ -91,7 +92,7 @@ LAMINA_INLINE Range windows_over(Index in, Index stride, Index padding, Index ke
 }
 
 template <class T, class Code>
-void max_pool2d(const Pool2dShape& s, const T* x, T* y, Code* argmax) {
+void max_pool2d(const Pool2dShape& s, bool relu, const T* x, T* y, Code* argmax) {
   typedef IntVec<T> Offsets;
   const double cost = kByte * sizeof(T) * static_cast<double>(s.OW * s.C * s.KH * s.KW);
   parallel_for(s.N * s.OH, cost, [&](Index task) {
@@ -111,6 +112,11 @@ void max_pool2d(const Pool2dShape& s, const T* x, T* y, Code* argmax) {
             best = better ? v : best;
             where = better ? Offsets{} + static_cast<decltype(where[0] + 0)>(r * s.KW + q) : where;
           }
+        }
+        if (relu) {
+          const Offsets none = best <= 0;
+          best = none ? splat(T(0)) : best;
+          where = none ? Offsets{} + static_cast<decltype(where[0] + 0)>(s.KH * s.KW) : where;
         }
         store_some(y + out + c, best, lanes);
         store_code<T>(argmax + out + c, where, lanes);

@@ -2,7 +2,8 @@
 // registers while k runs; everything dense (GEMM, convolution in each direction, recurrent cells) is built of these
 // two.
 //
-//   row_tile:   y[i][j] = init + sum over runs u, k < len:  a[u][i][k] * b[u][k][j]      (a: one row an output pixel)
+//   row_tile:   y[i][j] = init + sum over runs u, k < len:  a[u][i][k] * b[u][k][j]      (a: one row an output pixel),
+//               or relu of that
 //   outer_tile: w[i][j] += sum over p:  a[p][i] * b[p][j]                                (a: MR inputs of a pixel)
 //
 // Every loop over the tile is unrolled by pragma: a loop left rolled would keep the accumulators in memory.
@@ -55,9 +56,10 @@ struct RowTile {
   Index runs;
   const Index* run_offset;  // where in a each run starts
   Index ldy;
-  const T* bias;    // one a column, or null
-  bool accumulate;  // start from y instead
-  int columns;      // of this panel, at most its width
+  const T* bias;      // one a column, or null
+  bool accumulate;    // start from y instead
+  int columns;        // of this panel, at most its width
+  bool relu = false;  // of the sums, before they are stored
 };
 
 template <class T, int L, int MR, int NV, bool kKMajor>
@@ -116,6 +118,11 @@ void row_tile(const RowTile<T>& t, const T* a, const T* b, T* y) {
   for (Index u = 0; u < t.runs; ++u) {
     multiply_rows<T, L, MR, NV, kKMajor>(acc, a + t.run_offset[u], t.lda, b, t.run_length);
     b += t.run_length * NV * L;
+  }
+  if (t.relu) {
+    LAMINA_UNROLL for (int i = 0; i < MR; ++i) {
+      LAMINA_UNROLL for (int j = 0; j < NV; ++j) acc[i][j] = vrelu(acc[i][j]);
+    }
   }
   store_tile<T, L, MR, NV>(acc, y, t.ldy, t.columns);
 }

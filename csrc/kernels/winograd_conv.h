@@ -54,20 +54,22 @@ void spread_filters(const TapFilters<T>& w, Index C, Index O, T* dst) {
 
 // Products of one tile, products[position * step + column], to its outputs: those of `rows` x `cols` that there are.
 template <class T, int M>
-void gather_tile(const T* products, Index step, Index columns, const T* bias, T* y, Index row, Index pixel, Index rows,
-                 Index cols) {
+void gather_tile(const T* products, Index step, Index columns, const T* bias, bool relu, T* y, Index row, Index pixel,
+                 Index rows, Index cols) {
   using F = OutputMatrix<M>;
   for_vectors<T>(0, columns, [&](Index o, int n) LAMINA_STEP {
     const Vec<T> start = bias ? load_some(bias + o, n) : splat(T(0));
     transform<T, F>([&](int i, int j) LAMINA_STEP { return load_some(products + (i * F::columns + j) * step + o, n); },
                     [&](int i, int j, Vec<T> v) LAMINA_STEP {
-                      if (i < rows && j < cols) store_some(y + i * row + j * pixel + o, v + start, n);
+                      if (i >= rows || j >= cols) return;
+                      const Vec<T> z = v + start;
+                      store_some(y + i * row + j * pixel + o, relu ? vrelu(z) : z, n);
                     });
   });
 }
 
 template <class T, int M>
-void winograd_conv(const TileGrid& g, const T* x, const TapFilters<T>& w, const T* bias, T* y) {
+void winograd_conv(const TileGrid& g, const T* x, const TapFilters<T>& w, const T* bias, bool relu, T* y) {
   constexpr int A = M + 2, positions = A * A;
   const Index tiles = g.tiles(), panels = panel_count<T>(g.O), row = spread_row<T>(g.C), zero = 0;
   if (tiles == 0) return;
@@ -108,23 +110,23 @@ void winograd_conv(const TileGrid& g, const T* x, const TapFilters<T>& w, const 
       for (Index t = 0; t < count; ++t) {
         const TilePlace at(g, first + t);
         T* const out = y + ((at.n * g.rows + at.row) * g.cols + at.col) * g.O + j;
-        gather_tile<T, M>(products + t * width, out_step, least(g.O - j, kPanel<T>), bias ? bias + j : nullptr, out,
-                          g.cols * g.O, g.O, g.rows - at.row, g.cols - at.col);
+        gather_tile<T, M>(products + t * width, out_step, least(g.O - j, kPanel<T>), bias ? bias + j : nullptr, relu,
+                          out, g.cols * g.O, g.O, g.rows - at.row, g.cols - at.col);
       }
     }
   });
 }
 
 template <class T, int M>
-void conv2d_winograd(const Conv2dShape& s, const T* x, const T* w, const T* b, T* y) {
+void conv2d_winograd(const Conv2dShape& s, const T* x, const T* w, const T* b, bool relu, T* y) {
   const TileGrid g{s.N, s.H, s.W, s.C, -s.top, -s.left, s.OH, s.OW, s.O, M};
-  winograd_conv<T, M>(g, x, {w, 0, 3 * s.C, s.C, 1, 9 * s.C}, b, y);
+  winograd_conv<T, M>(g, x, {w, 0, 3 * s.C, s.C, 1, 9 * s.C}, b, relu, y);
 }
 
 template <class T, int M>
 void conv2d_winograd_backward_input(const Conv2dShape& s, const T* dy, const T* w, T* dx) {
   const TileGrid g{s.N, s.OH, s.OW, s.O, s.top - 2, s.left - 2, s.H, s.W, s.C, M};
-  winograd_conv<T, M>(g, dy, {w + 8 * s.C, 0, -3 * s.C, -s.C, 9 * s.C, 1}, nullptr, dx);
+  winograd_conv<T, M>(g, dy, {w + 8 * s.C, 0, -3 * s.C, -s.C, 9 * s.C, 1}, nullptr, false, dx);
 }
 
 }  // namespace

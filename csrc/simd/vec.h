@@ -149,6 +149,10 @@ template <class V>
 LAMINA_INLINE V vmin(V a, V b) {
   return a < b ? a : b;
 }
+template <class V>
+LAMINA_INLINE V vrelu(V v) {
+  return v <= 0 ? V{} : v;  // NaN stays
+}
 
 // Sum and maximum of the lanes, in one order (halves folded).
 template <class T>

@@ -18,8 +18,10 @@ _Sides = tuple[int, int, int, int]  # top, bottom, left, right
 
 # gemm -------------------------------------------------------------------------------------------------
 # Arrays given as out, dw and db take the result, which otherwise is a new array.
-def gemm(a: _Array, b: _Array, bias: _Array | None = None, out: _Array | None = None) -> _Array:
-    """(M,K) times (K,N), plus bias (N,) on each row."""
+def gemm(
+    a: _Array, b: _Array, bias: _Array | None = None, relu: bool = False, out: _Array | None = None
+) -> _Array:
+    """(M,K) times (K,N), plus bias (N,) on each row; with relu, max(that, 0)."""
 
 def bias_backward(dy: _Array, out: _Array | None = None) -> _Array:
     """Column sums of dy (M,N): the gradient of a bias, (N,)."""
@@ -34,8 +36,9 @@ def conv2d(
     dilation: _Pair,
     groups: int,
     algorithm: str = "auto",
+    relu: bool = False,
 ) -> _Array:
-    """x (N,H,W,C), w (O,KH,KW,C/groups), b (O,) -> y (N,OH,OW,O).
+    """x (N,H,W,C), w (O,KH,KW,C/groups), b (O,) -> y (N,OH,OW,O); with relu, max(y, 0).
 
     algorithm: "auto" | "im2col" | "direct", or Winograd's "winograd2" | "winograd4" with tiles of 2x2 or 4x4
     outputs, for 3x3 filters of stride, dilation and groups 1; "fast" is "auto" that may be one of these.
@@ -83,10 +86,11 @@ def locally_connected2d_backward_weight(
 
 # pool -------------------------------------------------------------------------------------------------
 def max_pool2d(
-    x: _Array, kernel_size: _Pair, stride: _Pair, padding: _Sides, output_size: _Pair
+    x: _Array, kernel_size: _Pair, stride: _Pair, padding: _Sides, output_size: _Pair, relu: bool = False
 ) -> tuple[_Array, npt.NDArray[Any]]:
     """x (N,H,W,C) -> y (N,OH,OW,C) and argmax, the offset kh*KW+kw inside the window of the first greatest
-    element: uint8 where KH*KW <= 256, else int32. Padding is never chosen; the first NaN wins."""
+    element: uint8 where KH*KW <= 255, else int32. Padding is never chosen; the first NaN wins. With relu, of
+    max(x, 0); where no element is above 0, argmax is KH*KW."""
 
 def max_pool2d_backward(
     dy: _Array,

@@ -66,7 +66,7 @@ void check_gemm(Index M, Index N, Index K) {
   const MatrixView<T> as[] = {{a.data(), K, 1}, {at.data(), 1, M}}, bs[] = {{b.data(), N, 1}, {bt.data(), 1, K}};
   for (const auto& va : as)
     for (const auto& vb : bs) {
-      kernels<T>().gemm(M, N, K, va, vb, c.data(), N, bias.data(), false);
+      kernels<T>().gemm(M, N, K, va, vb, c.data(), N, bias.data(), false, false);
       expect("gemm", c, want);
     }
 }
@@ -101,7 +101,7 @@ void check_conv(const Conv2dShape& s) {
   if (s.is_plain_3x3()) algorithms.insert(algorithms.end(), {Algorithm::winograd2, Algorithm::winograd4});
   for (const Algorithm algorithm : algorithms) {
     Array<T> ty(y.size()), tdx(dx.size()), tdw(dw.size()), tdb(db.size());
-    kernels<T>().conv2d(s, algorithm, x.data(), w.data(), b.data(), ty.data());
+    kernels<T>().conv2d(s, algorithm, x.data(), w.data(), b.data(), false, ty.data());
     kernels<T>().conv2d_backward_input(s, algorithm, dy.data(), w.data(), tdx.data());
     kernels<T>().conv2d_backward_weight(s, algorithm, dy.data(), x.data(), tdw.data(), tdb.data());
     if (algorithm == Algorithm::winograd4)  // rounds, by much less than a half
@@ -133,7 +133,7 @@ void check_pool(const Pool2dShape& s) {
   }
   Array<T> ty(y.size()), tdx(dx.size());
   Array<std::uint8_t> codes(y.size());
-  kernels<T>().max_pool2d_u8(s, x.data(), ty.data(), codes.data());
+  kernels<T>().max_pool2d_u8(s, false, x.data(), ty.data(), codes.data());
   kernels<T>().max_pool2d_backward_u8(s, dy.data(), codes.data(), tdx.data());
   expect("max_pool2d", ty, y);
   for (std::size_t i = 0; i < dx.size(); ++i)

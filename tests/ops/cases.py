@@ -15,10 +15,12 @@ def _gemm(m: int, n: int, k: int, **options: bool) -> Case:
     return Case("gemm", f"{m}x{n}x{k}{letters}", {"a": a, "b": b}, options)
 
 
-def _linear(x: tuple[int, ...], out: int, bias: bool = True) -> Case:
+def _linear(x: tuple[int, ...], out: int, bias: bool = True, **options: bool) -> Case:
     shapes = {"x": x, "w": (out, x[-1])} | ({"b": (out,)} if bias else {})
-    name = "x".join(map(str, x)) + f"to{out}" + ("" if bias else "-no_bias")
-    return Case("linear", name, shapes)
+    name = (
+        "x".join(map(str, x)) + f"to{out}" + ("" if bias else "-no_bias") + "".join(f"-{o}" for o in options)
+    )
+    return Case("linear", name, shapes, options)
 
 
 def _conv(
@@ -114,6 +116,12 @@ LINEAR = [
     _linear((2, 3, 17), 33),
     _linear((1, 300), 10),
     _linear((0, 7), 5),
+    _linear((7, 21), 37, relu=True),
+    _linear((9, 600), 20, relu=True),  # more than a slice
+    _linear((1, 300), 10, relu=True),
+    _linear((2, 3, 17), 33, bias=False, relu=True),
+    _linear((500, 9), 6, relu=True),
+    _linear((0, 7), 5, relu=True),
 ]
 
 CONV2D = [
@@ -191,6 +199,17 @@ CONV2D = [
         _conv("wide_image", (1, 2, 67, 3), 8, (3, 3), padding=1),
         _conv("many_images", (19, 4, 4, 3), 4, (3, 3), padding=1),
         _conv("empty_batch", (0, 5, 6, 3), 4, (3, 3), padding=1),
+        _conv("relu", (2, 6, 7, 3), 20, (3, 3), padding=1, relu=True),
+        _conv("relu_no_bias", (2, 6, 7, 3), 5, (2, 3), bias=False, stride=2, relu=True),
+        _conv("relu_1x1", (2, 5, 4, 8), 37, (1, 1), relu=True),
+        _conv(
+            "relu_short_rows", (6, 4, 3, 60), 5, (3, 3), padding=(0, 1), relu=True
+        ),  # of patches, two slices
+        _conv("relu_groups", (2, 5, 6, 10), 8, (3, 2), groups=2, stride=2, relu=True),
+        _conv("relu_groups_of_3", (2, 5, 6, 15), 10, (3, 3), groups=5, padding=1, relu=True),
+        _conv("relu_depthwise", (2, 6, 7, 21), 21, (3, 3), groups=21, padding=1, relu=True),
+        _conv("relu_depthwise_5x5", (1, 6, 9, 16), 16, (5, 5), groups=16, padding=2, relu=True),
+        _conv("relu_depthwise_2x4", (1, 6, 9, 5), 5, (2, 4), groups=5, stride=2, relu=True),
     ]
     for case in cases
 ]
@@ -224,7 +243,19 @@ def _pool_cases(op: str) -> list[Case]:
     ]
 
 
-MAX_POOL2D = _pool_cases("max_pool2d")
+MAX_POOL2D = [
+    *_pool_cases("max_pool2d"),
+    _pool("max_pool2d", "relu", (2, 6, 8, 3), 2, relu=True),
+    _pool("max_pool2d", "relu_rest", (2, 7, 5, 37), 2, relu=True),
+    _pool("max_pool2d", "relu_1x1", (2, 4, 5, 3), 1, relu=True),
+    _pool("max_pool2d", "relu_overlapping_pad", (2, 6, 7, 17), 2, stride=1, padding=1, relu=True),
+    _pool("max_pool2d", "relu_between", (2, 9, 8, 3), (1, 2), stride=(3, 4), relu=True),
+    _pool("max_pool2d", "relu_ceil", (2, 6, 8, 3), 3, stride=2, ceil_mode=True, relu=True),
+    _pool("max_pool2d", "relu_same", (2, 7, 8, 3), 3, stride=2, padding="same", relu=True),
+    _pool("max_pool2d", "relu_17x15", (1, 18, 16, 2), (17, 15), stride=1, relu=True),
+    _pool("max_pool2d", "relu_16x16", (1, 16, 17, 2), 16, stride=1, relu=True),
+    _pool("max_pool2d", "relu_empty_batch", (0, 6, 8, 3), 2, relu=True),
+]
 AVG_POOL2D = [
     *_pool_cases("avg_pool2d"),
     _pool("avg_pool2d", "without_pad", (2, 6, 7, 4), 3, stride=2, padding=1, count_include_pad=False),

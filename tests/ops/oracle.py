@@ -37,15 +37,17 @@ def gemm_backward(dys, arrays, transpose_a=False, transpose_b=False):
     return {"a": da.T if transpose_a else da, "b": db.T if transpose_b else db}
 
 
-def linear(arrays):
+def linear(arrays, relu=False):
     x, w = arrays["x"], arrays["w"]
     (y,) = gemm({"a": x.reshape(-1, x.shape[-1]), "b": w.T})
-    return (y.reshape(*x.shape[:-1], w.shape[0]) + arrays.get("b", 0),)
+    y = y.reshape(*x.shape[:-1], w.shape[0]) + arrays.get("b", 0)
+    return (np.maximum(y, 0) if relu else y,)
 
 
-def linear_backward(dys, arrays):
+def linear_backward(dys, arrays, relu=False):
     x, w = arrays["x"], arrays["w"]
-    dy = dys[0].reshape(-1, w.shape[0])
+    dy = np.where(linear(arrays)[0] > 0, dys[0], 0) if relu else dys[0]
+    dy = dy.reshape(-1, w.shape[0])
     found = gemm_backward((dy,), {"a": x.reshape(-1, x.shape[-1]), "b": w.T})
     grads = {"x": found["a"].reshape(x.shape), "w": found["b"].T}
     return grads | ({"b": dy.sum(axis=0)} if "b" in arrays else {})
@@ -61,7 +63,7 @@ def _channels(arrays, groups):
     return [(slice(g * c, (g + 1) * c), slice(g * o, (g + 1) * o)) for g in range(groups)]
 
 
-def conv2d(arrays, groups=1, **options):
+def conv2d(arrays, groups=1, relu=False, **options):
     x, w = arrays["x"], arrays["w"]
     grid = _conv_grid(arrays, **options)
     y = np.zeros((x.shape[0], *grid.output, w.shape[0])) + arrays.get("b", 0)
@@ -69,11 +71,13 @@ def conv2d(arrays, groups=1, **options):
         for kh, kw, ih, iw in grid.taps(oh, ow):
             for c, o in _channels(arrays, groups):
                 y[:, oh, ow, o] += x[:, ih, iw, c] @ w[o, kh, kw].T
-    return (y,)
+    return (np.maximum(y, 0) if relu else y,)
 
 
-def conv2d_backward(dys, arrays, groups=1, **options):
+def conv2d_backward(dys, arrays, groups=1, relu=False, **options):
     x, w, dy = arrays["x"], arrays["w"], dys[0]
+    if relu:
+        dy = np.where(conv2d(arrays, groups, **options)[0] > 0, dy, 0)
     grid = _conv_grid(arrays, **options)
     dx, dw = np.zeros(x.shape), np.zeros(w.shape)
     for oh, ow in grid.windows():
@@ -84,19 +88,20 @@ def conv2d_backward(dys, arrays, groups=1, **options):
     return {"x": dx, "w": dw} | ({"b": dy.sum(axis=(0, 1, 2))} if "b" in arrays else {})
 
 
-def max_pool2d(arrays, **options):
+def max_pool2d(arrays, relu=False, **options):
     x, grid = arrays["x"], pool_grid(arrays, **options)
     y = np.zeros((x.shape[0], *grid.output, x.shape[3]))
     for place, (ih, iw) in chosen(x, grid):
         y[place] = x[place[0], ih, iw, place[3]]
-    return (y,)
+    return (np.maximum(y, 0) if relu else y,)
 
 
-def max_pool2d_backward(dys, arrays, **options):
+def max_pool2d_backward(dys, arrays, relu=False, **options):
     x, grid = arrays["x"], pool_grid(arrays, **options)
     dx = np.zeros(x.shape)
     for place, (ih, iw) in chosen(x, grid):
-        dx[place[0], ih, iw, place[3]] += dys[0][place]
+        if not relu or x[place[0], ih, iw, place[3]] > 0:
+            dx[place[0], ih, iw, place[3]] += dys[0][place]
     return {"x": dx}
 
 

@@ -24,16 +24,21 @@ def _padded(x, sides, value=0.0):
     return functional.pad(x, (left, right, top, bottom), value=value)
 
 
-def _conv2d(t, stride=1, padding=0, dilation=1, groups=1, **_):
+def _linear(t, relu=False):
+    y = functional.linear(t["x"], t["w"], t.get("b"))
+    return (torch.relu(y) if relu else y,)
+
+
+def _conv2d(t, stride=1, padding=0, dilation=1, groups=1, relu=False, **_):
     size, kernel = tuple(t["x"].shape[1:3]), tuple(t["w"].shape[1:3])
     around = sides(padding, size, kernel, both(stride), both(dilation))
     x = _padded(_nchw(t["x"]), around)
     y = functional.conv2d(x, _nchw(t["w"]), t.get("b"), stride, 0, dilation, groups)
-    return (_nhwc(y),)
+    return (_nhwc(torch.relu(y) if relu else y),)
 
 
-def _max_pool2d(t, kernel_size, stride=None, padding=0, ceil_mode=False):
-    y, _, _ = _pooled(t["x"], kernel_size, stride, padding, ceil_mode)
+def _max_pool2d(t, kernel_size, stride=None, padding=0, ceil_mode=False, relu=False):
+    y, _, _ = _pooled(torch.relu(t["x"]) if relu else t["x"], kernel_size, stride, padding, ceil_mode)
     return (_nhwc(y),)
 
 
@@ -265,7 +270,7 @@ _FORWARDS = {
     "gemm": lambda t, transpose_a=False, transpose_b=False: (
         (t["a"].T if transpose_a else t["a"]) @ (t["b"].T if transpose_b else t["b"]),
     ),
-    "linear": lambda t: (functional.linear(t["x"], t["w"], t.get("b")),),
+    "linear": _linear,
     "conv2d": _conv2d,
     "max_pool2d": _max_pool2d,
     "avg_pool2d": _avg_pool2d,

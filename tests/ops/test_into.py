@@ -100,7 +100,7 @@ def test_arrays_that_do_not_fit():
     read_only.flags.writeable = False
 
     def gemm(out):
-        core.gemm(a, b, None, out)
+        core.gemm(a, b, out=out)
 
     def weights(dw):
         core.conv2d_backward_weight(dy, x, (3, 3), *options, dw)

@@ -50,8 +50,8 @@ class Conv2d(Filters):
         shape = (out_channels, *kernel, in_channels // groups)
         self._draw(shape, init.fans(shape)[0], out_channels, bias, rng)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """x (N,H,W,I) -> y (N,OH,OW,O)."""
+    def forward(self, x: Tensor, *, relu: bool = False) -> Tensor:
+        """x (N,H,W,I) -> y (N,OH,OW,O); with relu, max(y, 0)."""
         w, b = self.weight, self.bias
         x = floating(x, w.data.dtype)
         y, ctx = ops.conv2d(
@@ -64,6 +64,7 @@ class Conv2d(Filters):
             groups=self.groups,
             algorithm=self.algorithm,
             fit=self.fit,
+            relu=relu,
         )
         return record(y, (x, w, b), ops.conv2d_backward, ctx, x.requires_grad)
 

@@ -28,11 +28,11 @@ class Linear(Module):
         has_bias = check.flag("Linear", "bias", bias)
         self.bias = Parameter(init.uniform(out_features, -bound, bound, rng=rng)) if has_bias else None
 
-    def forward(self, x: Tensor) -> Tensor:
-        """x (..., in) -> y (..., out)."""
+    def forward(self, x: Tensor, *, relu: bool = False) -> Tensor:
+        """x (..., in) -> y (..., out); with relu, max(y, 0)."""
         w, b = self.weight, self.bias
         x = floating(x, w.data.dtype)
-        y, ctx = ops.linear(x.data, w.data, None if b is None else b.data)
+        y, ctx = ops.linear(x.data, w.data, None if b is None else b.data, relu=relu)
         return record(y, (x, w, b), ops.linear_backward, ctx, x.requires_grad)
 
     def multiply_adds(self, x_shape: tuple[int, ...], y_shape: tuple[int, ...]) -> int:

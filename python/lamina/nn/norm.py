@@ -71,8 +71,8 @@ class _BatchNorm(_Norm):
         self.register_buffer("running_mean", np.zeros(num_features, np.float32))
         self.register_buffer("running_var", np.ones(num_features, np.float32))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """x of the shape that the class names -> y of the same shape."""
+    def forward(self, x: Tensor, *, relu: bool = False) -> Tensor:
+        """x of the shape that the class names -> y of the same shape; with relu, max(y, 0)."""
         x = self._require(x, self.num_features, self._letters)
         running = (self.running_mean, self.running_var)
         statistics = [] if self.training else [a.astype(x.dtype, copy=False) for a in running]
@@ -84,16 +84,14 @@ class _BatchNorm(_Norm):
                 f"{x.shape}; use eval(), a larger batch, or a batch size that leaves no single sample at the "
                 "end of an epoch"
             )
-        y, ctx = ops.batch_norm(x.data, gamma, beta, *statistics, eps=self.eps, relu=self.relu)
+        y, ctx = ops.batch_norm(x.data, gamma, beta, *statistics, eps=self.eps, relu=self.relu or relu)
         if self.training:
             hosted.again(self._follow, ctx.mean, ctx.var, count)
         return record(y, (x, self.weight, self.bias), ops.batch_norm_backward, ctx)
 
     def _follow(self, mean: Array, var: Array, count: int) -> None:
-        # In place, and no attribute is set: the module stays as it is, to those who watch for changes.
-        np.add(self.running_mean, self.momentum * (mean - self.running_mean), out=self.running_mean)
-        unbiased = var * (count / (count - 1))
-        np.add(self.running_var, self.momentum * (unbiased - self.running_var), out=self.running_var)
+        for running, now in ((self.running_mean, mean), (self.running_var, var * (count / (count - 1)))):
+            running += self.momentum * (now - running)  # in its place: the module does not change
 
 
 class BatchNorm1d(_BatchNorm):
@@ -106,11 +104,11 @@ class BatchNorm1d(_BatchNorm):
     value per channel.
     """
 
-    def forward(self, x: Tensor) -> Tensor:
-        """x (N,C) or (N,T,C) -> y of the same shape."""
+    def forward(self, x: Tensor, *, relu: bool = False) -> Tensor:
+        """x (N,C) or (N,T,C) -> y of the same shape; with relu, max(y, 0)."""
         if x.ndim not in (2, 3):
             raise ValueError(f"BatchNorm1d: x must have 2 or 3 axes, NC or NTC {check.shown(x.shape)}")
-        return super().forward(x)
+        return super().forward(x, relu=relu)
 
 
 class BatchNorm2d(_BatchNorm):

@@ -48,11 +48,16 @@ class MaxPool2d(_Pool2d):
         super().__init__(kernel_size, stride, padding=padding, ceil_mode=ceil_mode)
         self.return_indices = check.flag("MaxPool2d", "return_indices", return_indices)
 
-    def forward(self, x: Tensor) -> Tensor | tuple[Tensor, MaxPool2dContext]:
-        """x (N,H,W,C) -> y (N,OH,OW,C), with the switches if return_indices."""
+    def forward(self, x: Tensor, *, relu: bool = False) -> Tensor | tuple[Tensor, MaxPool2dContext]:
+        """x (N,H,W,C), or with relu max(x, 0), -> y (N,OH,OW,C), with the switches if return_indices."""
         x = floating(x)
         y, ctx = ops.max_pool2d(
-            x.data, self.kernel_size, stride=self.stride, padding=self.padding, ceil_mode=self.ceil_mode
+            x.data,
+            self.kernel_size,
+            stride=self.stride,
+            padding=self.padding,
+            ceil_mode=self.ceil_mode,
+            relu=relu,
         )
         found = record(y, (x,), ops.max_pool2d_backward, ctx)
         return (found, ctx) if self.return_indices else found

@@ -5,13 +5,17 @@ from typing import Any
 
 from lamina.autograd import Tensor
 from lamina.nn._errors import kind
+from lamina.nn.fusion import SKIPPED, WITH_RELU, calls_of
 from lamina.nn.module import Module
+from lamina.nn.summary import watchers
 
 
 class Sequential(Module):
     """Feed each module with what the one before it returns. Parameters are named `0.weight`, `0.bias`, ...
 
-    Iterates over its modules; `len`, indexing and slices (which share the modules) work as on a list.
+    Neighbours such as a convolution and the ReLU after it run as one where that saves a pass over memory; the
+    results are the same, bit for bit (`fusion.py`). Iterates over its modules; `len`, indexing and slices
+    (which share the modules) work as on a list.
     Raises TypeError for an argument that is no module.
     """
 
@@ -24,8 +28,15 @@ class Sequential(Module):
     def forward(self, x: Tensor) -> Any:
         """x (N, ...) -> what the last module returns."""
         y: Any = x
-        for module in self:
-            y = module(y)
+        own = type(self).__iter__ is Sequential.__iter__  # one of a subclass may change from call to call
+        if watchers or not own:  # watchers see what every module returns
+            for module in self:
+                y = module(y)
+            return y
+        modules = list(self)
+        for module, call in zip(modules, calls_of(self, modules), strict=True):
+            if call is not SKIPPED:
+                y = module(y, relu=True) if call is WITH_RELU else module(y)
         return y
 
     def __iter__(self) -> Iterator[Module]:

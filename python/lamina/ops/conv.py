@@ -23,6 +23,7 @@ class Conv2dContext(NamedTuple):
     dilation: Pair
     groups: int
     algorithm: str
+    y: Array | None  # after relu, which lets pass where y > 0; None without
 
 
 def conv2d(
@@ -36,6 +37,7 @@ def conv2d(
     groups: int = 1,
     algorithm: str = "auto",
     fit: str = "floor",
+    relu: bool = False,
 ) -> tuple[Array, Conv2dContext]:
     """Slide the O filters of w over x.
 
@@ -47,7 +49,8 @@ def conv2d(
     group g of the channels. algorithm: "im2col" and "direct" compute the same by different kernels;
     "winograd2" and "winograd4" take Winograd's tiles of 2x2 or 4x4 outputs, which round more, for 3x3 filters
     of stride, dilation and groups 1; "auto" chooses (`lamina.set_conv_precision`). fit: "floor" ignores rows
-    and columns that a stride leaves over; "exact" refuses such a stride.
+    and columns that a stride leaves over; "exact" refuses such a stride. relu: max(y, 0) in the same pass
+    over memory; leave y unchanged until backward then.
 
     Raises ValueError for shapes and values that do not fit, TypeError for arrays not of one float dtype.
     """
@@ -63,8 +66,10 @@ def conv2d(
         windows.require_fit("conv2d", size, kernel, stride, sides, dilation)
     output = (x.shape[0], oh, ow, w.shape[0])
     windows.require_possible("conv2d", output, x.itemsize)
-    y: Array = backend().conv2d(x, w, b, stride, sides, dilation, groups, algorithm)
-    return y, Conv2dContext(x, w, b is not None, output, stride, sides, dilation, groups, algorithm)
+    relu = check.flag("conv2d", "relu", relu)
+    y: Array = backend().conv2d(x, w, b, stride, sides, dilation, groups, algorithm, relu)
+    kept = y if relu else None
+    return y, Conv2dContext(x, w, b is not None, output, stride, sides, dilation, groups, algorithm, kept)
 
 
 @fills
@@ -79,6 +84,8 @@ def conv2d_backward(
     dy = check.gradient("conv2d_backward", "dy", dy, w, ctx.output)
     options = (ctx.stride, ctx.padding, ctx.dilation, ctx.groups, ctx.algorithm)
     compute = backend()
+    if ctx.y is not None:
+        dy = compute.relu_backward(dy, ctx.y)
     dx: Array | None = None
     if needs_dx:
         dx = compute.conv2d_backward_input(dy, w, x.shape[1:3], *options)

@@ -50,18 +50,20 @@ def gemm_backward(dy: Any, ctx: GemmContext) -> tuple[Array, Array]:
 
 
 class LinearContext(NamedTuple):
-    """What `linear_backward` needs: x as a matrix (rows, in), w, and the shape of x."""
+    """What `linear_backward` needs: x as a matrix (rows, in), w, the shape of x, with relu y as a matrix."""
 
     x: Array
     w: Array
     has_bias: bool
     shape: tuple[int, ...]
+    y: Array | None
 
 
-def linear(x: Any, w: Any, b: Any = None) -> tuple[Array, LinearContext]:
+def linear(x: Any, w: Any, b: Any = None, *, relu: bool = False) -> tuple[Array, LinearContext]:
     """y = x w^T + b. x (..., in), w (out, in), b (out,) or None -> y (..., out).
 
-    Raises ValueError for shapes that do not match, TypeError for other than float32 or float64 arrays.
+    relu: max(y, 0) in the same pass over memory; leave y unchanged until backward then. Raises ValueError for
+    shapes that do not match, TypeError for other than float32 or float64 arrays.
     """
     if b is None:
         x, w = check.floats("linear", x=x, w=w)
@@ -79,8 +81,10 @@ def linear(x: Any, w: Any, b: Any = None) -> tuple[Array, LinearContext]:
     if b is not None:
         check.shape("linear", "b", b, (outputs,), "one per row of w")
     matrix = x.reshape(math.prod(x.shape[:-1]), inputs)
-    y: Array = backend().gemm(matrix, w.T, b)
-    return y.reshape(*x.shape[:-1], outputs), LinearContext(matrix, w, b is not None, x.shape)
+    relu = check.flag("linear", "relu", relu)
+    y: Array = backend().gemm(matrix, w.T, b, relu)
+    ctx = LinearContext(matrix, w, b is not None, x.shape, y if relu else None)
+    return y.reshape(*x.shape[:-1], outputs), ctx
 
 
 @fills
@@ -95,7 +99,9 @@ def linear_backward(
     dy = check.gradient("linear_backward", "dy", dy, ctx.w, (*ctx.shape[:-1], outputs))
     matrix = dy.reshape(ctx.x.shape[0], outputs)
     compute = backend()
+    if ctx.y is not None:
+        matrix = compute.relu_backward(matrix, ctx.y)
     dx: Array | None = compute.gemm(matrix, ctx.w).reshape(ctx.shape) if needs_dx else None
-    dw: Array = compute.gemm(matrix.T, ctx.x, None, into[1])
+    dw: Array = compute.gemm(matrix.T, ctx.x, out=into[1])
     db: Array | None = compute.bias_backward(matrix, into[2]) if ctx.has_bias else None
     return dx, dw, db

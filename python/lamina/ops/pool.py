@@ -34,19 +34,23 @@ def max_pool2d(
     stride: int | Pair | None = None,
     padding: int | Pair | tuple[Pair, Pair] | str = 0,
     ceil_mode: bool = False,
+    relu: bool = False,
 ) -> tuple[Array, MaxPool2dContext]:
     """Keep the greatest element of each window: x (N,H,W,C) -> y (N,OH,OW,C).
 
     Pairs are (vertical, horizontal). stride: None for windows side by side. padding: as in `conv2d`, at most
     half the window; it is never chosen. ceil_mode: round the output size up where the last window still
     starts in the image or in the padding before it (PyTorch's rule). NaN counts as the greatest. Among equals
-    the first gets the gradient.
+    the first gets the gradient. relu: pool max(x, 0), in the same pass over memory; of a window without an
+    element above 0 none is chosen and none gets the gradient.
 
     Raises ValueError for shapes and values that do not fit, TypeError for other than a float array.
     """
     x, at = _prepare("max_pool2d", x, kernel_size, stride, padding, ceil_mode)
     y: Array
-    y, argmax = backend().max_pool2d(x, at.kernel, at.stride, at.padding, at.output)
+    y, argmax = backend().max_pool2d(
+        x, at.kernel, at.stride, at.padding, at.output, check.flag("max_pool2d", "relu", relu)
+    )
     return y, MaxPool2dContext(y, argmax, at)
 
 

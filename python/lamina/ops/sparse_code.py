@@ -148,7 +148,7 @@ def _outer(
     if not _crowded(units, n):
         found = backend().sparse_outer(units, values, dy, values2, x, n, out)
         return found
-    found = backend().gemm(hosted.again(_spread, values, units, n).T, dy, None, out)
+    found = backend().gemm(hosted.again(_spread, values, units, n).T, dy, out=out)
     if values2 is not None:
         more = backend().gemm(hosted.again(_spread, values2, units, n).T, x)
         hosted.again(np.add, found, more, found)

@@ -7,6 +7,7 @@ flipped. `algorithm` chooses among compiled kernels; here all its values compute
 import numpy as np
 
 from lamina.reference import _depthwise as depthwise
+from lamina.reference import activations
 from lamina.reference._types import Array, Pair, Sides, put
 from lamina.reference._windows import crop, output_size, pad, padded_size, taps, windows
 
@@ -41,8 +42,9 @@ def conv2d(
     dilation: Pair,
     groups: int,
     algorithm: str = "auto",
+    relu: bool = False,
 ) -> Array:
-    """Correlate x with the O filters of w and add b -> y (N,OH,OW,O)."""
+    """Correlate x with the O filters of w and add b -> y (N,OH,OW,O); with relu, max(y, 0)."""
     _check_algorithm(algorithm)
     o, kh, kw, _ = w.shape
     oh, ow = output_size(padded_size(x.shape[1:3], padding), (kh, kw), stride, dilation)
@@ -55,7 +57,7 @@ def conv2d(
         np.matmul(columns, weight.transpose(0, 2, 1), out=_by_group(y, groups))
     if b is not None:
         y += b
-    return y
+    return activations.relu(y) if relu else y
 
 
 def conv2d_backward_input(

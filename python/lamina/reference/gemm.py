@@ -1,14 +1,17 @@
 """Matrix product: y = a b + bias. a (M,K), b (K,N), bias (N,), y (M,N)."""
 
+from lamina.reference import activations
 from lamina.reference._types import Array, put
 
 
-def gemm(a: Array, b: Array, bias: Array | None = None, out: Array | None = None) -> Array:
-    """Multiply (M,K) by (K,N) and add bias (N,) to each row."""
+def gemm(
+    a: Array, b: Array, bias: Array | None = None, relu: bool = False, out: Array | None = None
+) -> Array:
+    """Multiply (M,K) by (K,N) and add bias (N,) to each row; with relu, max(that, 0)."""
     y: Array = a @ b
     if bias is not None:
         y += bias
-    return put(y, out)
+    return put(activations.relu(y) if relu else y, out)
 
 
 def bias_backward(dy: Array, out: Array | None = None) -> Array:

@@ -3,6 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
+from lamina.reference import activations
 from lamina.reference._types import Array, Pair, Sides
 from lamina.reference._windows import crop, pad, padded_size, taps
 
@@ -21,9 +22,14 @@ def _first_inside(outputs: int, stride: int, before: int) -> npt.NDArray[np.intp
 
 
 def max_pool2d(
-    x: Array, kernel_size: Pair, stride: Pair, padding: Sides, output_size: Pair
+    x: Array, kernel_size: Pair, stride: Pair, padding: Sides, output_size: Pair, relu: bool = False
 ) -> tuple[Array, npt.NDArray[np.uint8 | np.int32]]:
-    """-> y (N,OH,OW,C) and the offset kh*KW+kw of the first greatest element; NaN counts as the greatest."""
+    """-> y (N,OH,OW,C) and the offset kh*KW+kw of the first greatest element; NaN counts as the greatest.
+
+    With relu, of max(x, 0); where no element is above 0, the offset is KH*KW, which none has.
+    """
+    if relu:
+        x = activations.relu(x)
     kh, kw = kernel_size
     oh, ow = output_size
     padded = pad(x, padding, -np.inf, _reach(output_size, kernel_size, stride))
@@ -31,7 +37,7 @@ def max_pool2d(
     # Padding never beats the start value, and the start offset is the first one inside the image: so the
     # offset is right even where a window holds nothing but -inf.
     first = _first_inside(oh, stride[0], padding[0])[:, None] * kw + _first_inside(ow, stride[1], padding[2])
-    argmax = np.empty(y.shape, np.uint8 if kh * kw <= 256 else np.int32)
+    argmax = np.empty(y.shape, np.uint8 if kh * kw <= 255 else np.int32)
     argmax[:] = first[:, :, None]
     has_nan = bool(np.isnan(x).any())
     for i, j, tap in taps(output_size, kernel_size, stride):
@@ -41,6 +47,8 @@ def max_pool2d(
             better |= np.isnan(value) & ~np.isnan(y)
         np.copyto(y, value, where=better)
         np.copyto(argmax, i * kw + j, where=better)
+    if relu:
+        argmax[y <= 0] = kh * kw
     return y, argmax
 
 
