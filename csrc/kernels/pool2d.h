@@ -101,10 +101,10 @@ void max_pool2d(const Pool2dShape& s, bool relu, const T* x, T* y, Code* argmax)
     for (Index ow = 0; ow < s.OW; ++ow) {
       const Range cols = window_range(ow, s.stride_w, s.left, s.KW, s.W);
       const T* corner = x + ((n * s.H + oh * s.stride_h - s.top) * s.W + ow * s.stride_w - s.left) * s.C;
-      const Index out = (task * s.OW + ow) * s.C;
+      const Index out = (task * s.OW + ow) * s.C, first = relu ? s.KH * s.KW : rows.first * s.KW + cols.first;
       for_vectors<T>(0, s.C, [&](Index c, int lanes) LAMINA_STEP {
-        Vec<T> best = load_some(corner + (rows.first * s.W + cols.first) * s.C + c, lanes);
-        Offsets where = Offsets{} + static_cast<decltype(where[0] + 0)>(rows.first * s.KW + cols.first);
+        Vec<T> best = relu ? splat(T(0)) : load_some(corner + (rows.first * s.W + cols.first) * s.C + c, lanes);
+        Offsets where = Offsets{} + static_cast<decltype(where[0] + 0)>(first);
         for (Index r = rows.first; r < rows.last; ++r) {
           for (Index q = cols.first; q < cols.last; ++q) {
             const Vec<T> v = load_some(corner + (r * s.W + q) * s.C + c, lanes);
@@ -112,11 +112,6 @@ void max_pool2d(const Pool2dShape& s, bool relu, const T* x, T* y, Code* argmax)
             best = better ? v : best;
             where = better ? Offsets{} + static_cast<decltype(where[0] + 0)>(r * s.KW + q) : where;
           }
-        }
-        if (relu) {
-          const Offsets none = best <= 0;
-          best = none ? splat(T(0)) : best;
-          where = none ? Offsets{} + static_cast<decltype(where[0] + 0)>(s.KH * s.KW) : where;
         }
         store_some(y + out + c, best, lanes);
         store_code<T>(argmax + out + c, where, lanes);

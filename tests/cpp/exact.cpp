@@ -48,6 +48,11 @@ void expect(const std::string& what, const Array<T>& got, const Array<double>& w
   ++g_compared;
 }
 
+Array<double> rectified(Array<double> y) {
+  for (double& v : y) v = v > 0 ? v : 0;
+  return y;
+}
+
 template <class T>
 void check_gemm(Index M, Index N, Index K) {
   const Array<T> a = integers<T>(M * K), b = integers<T>(K * N), bias = integers<T>(N);
@@ -68,6 +73,8 @@ void check_gemm(Index M, Index N, Index K) {
     for (const auto& vb : bs) {
       kernels<T>().gemm(M, N, K, va, vb, c.data(), N, bias.data(), false, false);
       expect("gemm", c, want);
+      kernels<T>().gemm(M, N, K, va, vb, c.data(), N, bias.data(), false, true);
+      expect("gemm, relu", c, rectified(want), 8);
     }
 }
 
@@ -108,6 +115,10 @@ void check_conv(const Conv2dShape& s) {
       for (Array<T>* found : {&ty, &tdx, &tdw})
         for (T& v : *found) v = std::fabs(v - std::round(v)) < T(0.01) ? std::round(v) : v;
     expect("conv2d", ty, y);
+    kernels<T>().conv2d(s, algorithm, x.data(), w.data(), b.data(), true, ty.data());
+    if (algorithm == Algorithm::winograd4)
+      for (T& v : ty) v = std::fabs(v - std::round(v)) < T(0.01) ? std::round(v) : v;
+    expect("conv2d, relu", ty, rectified(y), 8);
     expect("conv2d_backward_input", tdx, dx);
     expect("conv2d_backward_weight dw", tdw, dw);
     expect("conv2d_backward_weight db", tdb, db);
@@ -136,6 +147,8 @@ void check_pool(const Pool2dShape& s) {
   kernels<T>().max_pool2d_u8(s, false, x.data(), ty.data(), codes.data());
   kernels<T>().max_pool2d_backward_u8(s, dy.data(), codes.data(), tdx.data());
   expect("max_pool2d", ty, y);
+  kernels<T>().max_pool2d_u8(s, true, x.data(), ty.data(), codes.data());
+  expect("max_pool2d, relu", ty, rectified(y), 8);
   for (std::size_t i = 0; i < dx.size(); ++i)
     if (static_cast<double>(tdx[i]) != dx[i]) std::printf("max_pool2d_backward differs at %zu\n", i), std::exit(1);
 }

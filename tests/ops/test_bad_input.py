@@ -101,6 +101,12 @@ TYPE_ERRORS = {
         "gemm: transpose_a must be True or False, got 1",
     ),
     "ceil_mode": (_pool(ceil_mode="yes"), "max_pool2d: ceil_mode must be True or False, got 'yes'"),
+    "pool_relu": (_pool(relu=1), "max_pool2d: relu must be True or False, got 1"),
+    "conv_relu": (_conv(relu="yes"), "conv2d: relu must be True or False, got 'yes'"),
+    "linear_relu": (
+        lambda: ops.linear(f(2, 3), f(4, 3), relu=None),
+        "linear: relu must be True or False, got None",
+    ),
     "count_include_pad": (
         lambda: ops.avg_pool2d(X, 2, count_include_pad=0),
         "avg_pool2d: count_include_pad must be True or False, got 0",

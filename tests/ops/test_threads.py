@@ -31,7 +31,11 @@ LARGE = [
     Case(
         "gemm", "transposed", {"a": (300, 200), "b": (310, 300)}, {"transpose_a": True, "transpose_b": True}
     ),
-    Case("linear", "wide", {"x": (128, 784), "w": (300, 784), "b": (300,)}),
+    *(
+        Case("linear", f"{n}-relu={relu}", {"x": (n, 784), "w": (300, 784), "b": (300,)}, {"relu": relu})
+        for relu in (False, True)
+        for n in (1, 128, 500)
+    ),
     *(
         _images("conv2d", f"{name}-{algorithm}", x, w, algorithm=algorithm, **options)
         for algorithm in ("auto", "im2col", "direct")
@@ -44,6 +48,8 @@ LARGE = [
             ("depthwise", (3, 25, 24, 40), (40, 3, 3, 1), {"groups": 40, "padding": 1}),
             ("depthwise_stride", (19, 12, 13, 48), (48, 5, 5, 1), {"groups": 48, "padding": 2, "stride": 2}),
             ("groups_of_2", (5, 20, 21, 40), (40, 3, 3, 2), {"groups": 20, "padding": 1}),
+            ("relu", (4, 24, 24, 16), (24, 3, 3, 16), {"padding": 1, "relu": True}),
+            ("depthwise_relu", (3, 25, 24, 40), (40, 3, 3, 1), {"groups": 40, "relu": True}),
         ]
     ),
     *(
@@ -62,6 +68,7 @@ LARGE = [
             ("overlapping", {"kernel_size": 3, "stride": 1, "padding": 1}),
         ]
     ),
+    _images("max_pool2d", "relu", (8, 41, 40, 19), kernel_size=2, relu=True),
     Case("lstm_cell", "large", _CELL | {"c": (96, 64), "w_ih": (256, 80), "w_hh": (256, 64), "b": (256,)}),
     Case("rnn_cell", "large", _CELL | {"w_ih": (64, 80), "w_hh": (64, 64), "b": (64,)}),
     Case("embedding", "few", {"tokens": (5000,), "w": (65, 512)}),
