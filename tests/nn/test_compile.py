@@ -290,16 +290,32 @@ def plan(model, x):
     return plans.plan_of(model, x, nn.Module._changed)
 
 
-def test_predict_compiles_what_is_small_from_the_third_call_on():
+def test_predict_compiles_what_comes_again():
     model, x = lm.models.lenet5(), floats(1, 28, 28, 1)
     expected = model.predict(x)
     for _ in range(3):
         np.testing.assert_array_equal(model.predict(x), expected)
     assert isinstance(plan(model, x), plans.Compiled)
-    large = floats(40, 28, 28, 1)
+    large = nn.Linear(300_000, 1)
     for _ in range(3):
-        model.predict(large)
-    assert not isinstance(plans._known[model].plans.get((large.shape, large.dtype)), plans.Compiled)
+        large.predict(floats(1, 300_000))
+    assert large not in plans._known
+
+
+def test_predict_compiles_parts_of_one_shape():
+    model, x = lm.models.lenet5().eval(), floats(70, 28, 28, 1)
+    found = model.predict(x, batch_size=16)
+    with lm.no_grad():
+        parts = [model(x[i : i + 16]).data for i in range(0, 70, 16)]
+    np.testing.assert_array_equal(found, np.concatenate(parts))
+    assert isinstance(plan(model, x[:16]), plans.Compiled)
+
+
+def test_predict_gives_an_array_of_its_own():
+    x = floats(2, 3)
+    for _ in range(3):
+        found = nn.Flatten().predict(x)
+        assert not np.shares_memory(found, x)
 
 
 def test_predict_sees_every_change():

@@ -12,7 +12,7 @@ from lamina.nn._errors import name_layer
 from lamina.nn._html import table
 from lamina.nn._repr import represent
 from lamina.nn.modes import evaluating
-from lamina.nn.plan import MOST_ELEMENTS, plan_of
+from lamina.nn.plan import plan_of
 from lamina.nn.summary import Summary, summarize, watchers
 from lamina.ops._check import array_of, refuse_mask
 
@@ -250,29 +250,31 @@ class Module:
             batch_size = min(_PREDICT_BATCH, max(1, _PREDICT_ELEMENTS // per_sample))
         elif isinstance(batch_size, bool) or not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
             raise ValueError(f"predict: batch_size must be an int of at least 1, got {batch_size!r}")
-        small = 0 < array.size <= MOST_ELEMENTS and len(array) <= batch_size
-        plan = plan_of(self, array, Module._changed) if small and config.has_plans() else None
-        if plan is not None and not watchers:
-            return plan(array)
-        with evaluating(self), no_grad():
-            return self._predict(array, int(batch_size))
-
-    def _predict(self, x: Array, batch_size: int) -> Array:
-        result: Array | None = None
-        for start in range(0, max(1, len(x)), batch_size):
-            batch = x[start : start + batch_size]
-            y = self(batch)
-            if not isinstance(y, Tensor) or y.ndim == 0 or len(y.data) != len(batch):
-                got = f"shape {y.shape}" if isinstance(y, Tensor) else type(y).__name__
-                raise TypeError(
-                    f"predict: {type(self).__name__} must return one tensor with {len(batch)} rows for "
-                    f"{len(batch)} samples, got {got}"
-                )
-            if result is None:
-                result = np.empty((len(x), *y.shape[1:]), y.dtype)
-            result[start : start + batch_size] = y.data
-        assert result is not None
+        if len(array) <= batch_size:
+            return self._answer(array)
+        parts = (array[i : i + batch_size] for i in range(0, len(array), int(batch_size)))
+        first = self._answer(next(parts))
+        result = np.empty((len(array), *first.shape[1:]), first.dtype)
+        result[: len(first)] = first
+        for i, part in enumerate(parts, 1):
+            result[i * batch_size : i * batch_size + len(part)] = self._answer(part)
         return result
+
+    def _answer(self, x: Array) -> Array:
+        """What the module makes of one batch: by a plan, where it has one for such batches."""
+        if 0 < x.size <= _PREDICT_ELEMENTS and config.has_plans() and not watchers:
+            plan = plan_of(self, x, Module._changed)
+            if plan is not None:
+                return plan(x)
+        with evaluating(self), no_grad():
+            y = self(x)
+        if not isinstance(y, Tensor) or y.ndim == 0 or len(y.data) != len(x):
+            got = f"shape {y.shape}" if isinstance(y, Tensor) else type(y).__name__
+            raise TypeError(
+                f"predict: {type(self).__name__} must return one tensor with {len(x)} rows for {len(x)} samples, "
+                f"got {got}"
+            )
+        return y.data.copy()
 
     def summary(self, input_shape: int | tuple[int, ...]) -> Summary:
         """Print every volume, with parameters and multiply-adds per sample; also returned.

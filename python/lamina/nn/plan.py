@@ -25,8 +25,8 @@ from lamina.ops import _check as check
 
 Array = npt.NDArray[Any]
 
-MOST_ELEMENTS = 1 << 14  # of an x for which `predict` makes a plan: above, Python's share is small
 _MOST_PLANS = 8  # of a model that `predict` keeps
+_MOST_BYTES = 1 << 26  # of such a plan
 
 
 class Compiled:
@@ -208,6 +208,7 @@ def _compiled(model: Any, x: Array) -> Compiled | bool:
     if any(not type(module).__module__.startswith("lamina.") for module in model.modules()):
         return False
     try:
-        return Compiled(weakref.ref(model), _example(model, x), alone=False)
+        plan = Compiled(weakref.ref(model), _example(model, x), alone=False)
     except NotCompiled:
         return False
+    return plan if plan.bytes <= _MOST_BYTES else False
