@@ -271,10 +271,11 @@ class Module:
         if not isinstance(y, Tensor) or y.ndim == 0 or len(y.data) != len(x):
             got = f"shape {y.shape}" if isinstance(y, Tensor) else type(y).__name__
             raise TypeError(
-                f"predict: {type(self).__name__} must return one tensor with {len(x)} rows for {len(x)} samples, "
-                f"got {got}"
+                f"predict: {type(self).__name__} must return one tensor with {len(x)} rows for {len(x)} "
+                f"samples, got {got}"
             )
-        return y.data.copy()
+        found: Array = y.data.copy()
+        return found
 
     def summary(self, input_shape: int | tuple[int, ...]) -> Summary:
         """Print every volume, with parameters and multiply-adds per sample; also returned.
