@@ -97,7 +97,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("cases", nargs="*", metavar="case", help="what to measure (below)")
-    add("--quick", action="store_true", help="few shapes, little time: under a minute")
+    add("--quick", action="store_true", help="few shapes, little time: two minutes")
     add("--threads", type=_counts, metavar="1,2", help="numbers of threads (default: all processors)")
     add("--isa", type=_names, default=[], metavar="avx2,avx512", help="instruction sets (default: the best)")
     add(
