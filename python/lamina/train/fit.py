@@ -59,6 +59,9 @@ def fit(
 ) -> History:
     """Train a model on x and y.
 
+    Steps of the library's own models and losses are compiled where batches are small (`lamina.compile`),
+    which changes no bit of the results.
+
     Args:
         model: the module; trained in place; its mode is put back afterwards.
         x, y: samples and targets, first axis N of both (N > 0); arrays or memory maps, of which only one
