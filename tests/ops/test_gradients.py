@@ -112,10 +112,14 @@ def test_without_dx_the_other_gradients_are_the_same(name):
         np.testing.assert_array_equal(grad, right)
 
 
+FILLING = {"conv2d", "linear", "k_sparse_linear", "sparse_linear", "tied_k_sparse"}
+
+
 def test_every_option_of_a_backward_is_tested():
     options = {
         (name, option)
         for name in _forwards_with_backward()
         for option in _defaults(getattr(ops, f"{name}_backward"))
     }
-    assert options == {(name, "needs_dx") for name in _WITHOUT_DX}
+    # Where gradients go, `into`, is in test_into.py.
+    assert options == {(name, "needs_dx") for name in _WITHOUT_DX} | {(name, "into") for name in FILLING}
