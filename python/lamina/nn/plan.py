@@ -19,7 +19,7 @@ import numpy.typing as npt
 from lamina.autograd import Tensor, no_grad
 from lamina.nn.modes import evaluating
 from lamina.nn.plan_step import CompiledStep, Loss
-from lamina.nn.recorded import NotCompiled, Places, Recorded, another, equal
+from lamina.nn.recorded import NotCompiled, Places, Planned, Recorded, another, equal, in_dtype
 from lamina.nn.summary import watchers
 from lamina.ops import _check as check
 
@@ -29,7 +29,7 @@ _MOST_PLANS = 8  # of a model that `predict` keeps
 _MOST_BYTES = 1 << 26  # of such a plan
 
 
-class Compiled:
+class Compiled(Planned):
     """What `lamina.compile` makes: call it with an x of the example's shape and dtype.
 
     It gives what `model(x)` gives in evaluation mode, as an array, bit for bit, with the values that the
@@ -49,7 +49,7 @@ class Compiled:
 
     def __call__(self, x: npt.ArrayLike) -> Array:
         """x -> the model's result, a new array. ValueError for other shapes, TypeError for masks."""
-        given = self._admitted(x)
+        given = in_dtype("a compiled model", "x", x, self.dtype)
         if not self._places.are_current():
             with self._lock:
                 self._record(given)
@@ -59,24 +59,6 @@ class Compiled:
     def __repr__(self) -> str:
         shape, name = "x".join(map(str, self.shape)), type(self._model()).__name__
         return f"Compiled({name}, {shape} {self.dtype}, {self.calls} calls, {self.bytes:,} bytes)"
-
-    @property
-    def calls(self) -> int:
-        """Calls of a run, of kernels and of NumPy."""
-        return self._plan.calls
-
-    @property
-    def bytes(self) -> int:
-        """Memory of the plan, parameters excepted."""
-        return self._plan.bytes
-
-    def _admitted(self, x: Any) -> Array:
-        if x.__class__ is np.ndarray and x.dtype == self.dtype and x.flags.c_contiguous and x.flags.aligned:
-            return np.asarray(x)  # where the shape is wrong, the plan says so
-        array = check.array_of("a compiled model", "x", x.data if isinstance(x, Tensor) else x)
-        if not np.can_cast(array.dtype, self.dtype, "same_kind"):
-            raise TypeError(f"a compiled model: x is {array.dtype}, but it was compiled for {self.dtype}")
-        return np.require(array, self.dtype, ["C", "A"])
 
     def _record(self, example: Array) -> None:
         """Run the model once, and write down how its kernels are called."""

@@ -12,14 +12,15 @@ import numpy.typing as npt
 
 from lamina import config
 from lamina.autograd import Tensor
-from lamina.nn.recorded import NotCompiled, Places, Recorded, another, equal
-from lamina.ops import _check as check
+from lamina.nn.recorded import NotCompiled, Places, Planned, Recorded, another, equal, in_dtype
 
 Array = npt.NDArray[Any]
 Loss = Callable[[Tensor, Any], Tensor]
 
+_WHO = "a compiled step"
 
-class CompiledStep:
+
+class CompiledStep(Planned):
     """What `lamina.compile` makes of a model with its loss and optimiser.
 
     Called with x and y of the examples' shapes, it does what these lines do, bit for bit -> the loss:
@@ -48,7 +49,7 @@ class CompiledStep:
 
         ValueError for other shapes than those of the examples, TypeError for masks and other dtypes.
         """
-        given = _in_dtype("x", x, self._dtypes[0]), _in_dtype("y", y, self._dtypes[1])
+        given = [in_dtype(_WHO, name, a, t) for name, a, t in zip("xy", (x, y), self._dtypes, strict=True)]
         if not self._is_current():
             self._record(*given)
         value, y_pred = self._plan(*given)
@@ -58,16 +59,6 @@ class CompiledStep:
 
     def __repr__(self) -> str:
         return f"CompiledStep({type(self._model).__name__}, {self.calls} calls, {self.bytes:,} bytes)"
-
-    @property
-    def calls(self) -> int:
-        """Calls of a step, of kernels and of NumPy, without the optimiser's."""
-        return self._plan.calls
-
-    @property
-    def bytes(self) -> int:
-        """Memory of the plan: activations and their gradients, but no parameters."""
-        return self._plan.bytes
 
     def _is_current(self) -> bool:
         """Whether the model is in the modes, parameters and gradients in the places, that they were in."""
@@ -120,20 +111,6 @@ class CompiledStep:
 
     def _gradients(self) -> list[Array]:
         return [p.grad for p, *_ in self._wants if p.grad is not None]
-
-
-def _in_dtype(name: str, value: Any, dtype: np.dtype[Any]) -> Array:
-    if (
-        value.__class__ is np.ndarray
-        and value.dtype == dtype
-        and value.flags.c_contiguous
-        and value.flags.aligned
-    ):
-        return np.asarray(value)  # where the shape is wrong, the plan says so
-    array = check.array_of("a compiled step", name, value.data if isinstance(value, Tensor) else value)
-    if not np.can_cast(array.dtype, dtype, "same_kind"):
-        raise TypeError(f"a compiled step: {name} is {array.dtype}, but it was compiled for {dtype}")
-    return np.require(array, dtype, ["C", "A"])
 
 
 def _resampled(y: Array) -> Array:

@@ -12,6 +12,8 @@ import numpy.typing as npt
 
 from lamina import _hosted as hosted
 from lamina import config
+from lamina.autograd import Tensor
+from lamina.ops import _check as check
 
 Array = npt.NDArray[Any]
 
@@ -111,6 +113,33 @@ class Places:
         finally:
             for array, value in zip(self.arrays, values, strict=True):
                 array[...] = value
+
+
+class Planned:
+    """What calls a plan."""
+
+    _plan: Recorded
+
+    @property
+    def calls(self) -> int:
+        """Calls of a run, of kernels and of NumPy."""
+        return self._plan.calls
+
+    @property
+    def bytes(self) -> int:
+        """Memory of the plan, parameters excepted."""
+        return self._plan.bytes
+
+
+def in_dtype(who: str, name: str, value: Any, dtype: np.dtype[Any]) -> Array:
+    """`value` as a plan for that dtype takes it; where the shape is wrong, the plan says so."""
+    is_array = value.__class__ is np.ndarray and value.dtype == dtype
+    if is_array and value.flags.c_contiguous and value.flags.aligned:
+        return np.asarray(value)
+    array = check.array_of(who, name, value.data if isinstance(value, Tensor) else value)
+    if not np.can_cast(array.dtype, dtype, "same_kind"):
+        raise TypeError(f"{who}: {name} is {array.dtype}, but it was compiled for {dtype}")
+    return np.require(array, dtype, ["C", "A"])
 
 
 def another(example: Array) -> Array:
