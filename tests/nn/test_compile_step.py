@@ -379,3 +379,21 @@ def test_random_numbers_of_another_thread_are_left_alone():
     assert rng is lm.config.rng()
     expected.random(2)  # of the two runs in Python
     assert rng.random() == expected.random()
+
+
+# predict ----------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("name", CASES)
+def test_what_predict_compiles_sees_new_values(name):
+    """Of fresh models, whose biases are 0 and running statistics those of the start."""
+    model, x = CASES[name][0](), batch(name, made(name)[0])[0]
+    model.predict(x)
+    model.predict(x)
+    rng = np.random.default_rng(0)
+    for p in model.parameters():
+        p.data += rng.random(p.shape, np.float32)
+    for module in model.modules():
+        for buffer in module._buffer_names:
+            getattr(module, buffer)[...] += rng.random(getattr(module, buffer).shape, np.float32)
+    found = model.predict(x)
+    with lm.no_grad():
+        np.testing.assert_array_equal(found, model.eval()(lm.Tensor(x)).data)
