@@ -27,6 +27,7 @@ FLOORS = [
 PART_OF = {
     "_tape": "autograd",
     "_pairs": "autograd",
+    "_reductions": "autograd",
     "_numpy": "autograd",
     "functions": "autograd",
     "_architecture": "io",

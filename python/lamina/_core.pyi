@@ -3,6 +3,8 @@
 Arrays are float32 or float64 (all float arguments of a call share one dtype), aligned, native byte order
 and C-contiguous, except the operands of `gemm`, which may have any strides. Nothing is converted: a wrong
 dtype or layout raises TypeError or ValueError. Images are NHWC, convolution weights OHWI.
+
+One file, long as it is: type checkers take the stub of one extension module from one file.
 """
 
 from collections.abc import Callable, Sequence

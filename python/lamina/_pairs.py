@@ -6,7 +6,7 @@ answers None for the other. Gradients of broadcast operands are summed back to t
 
 import math
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -267,10 +267,27 @@ def reshape_backward(dy: Array, shape: Shape) -> Array:
     return dy.reshape(shape)
 
 
+def axes_of(op: str, axis: Axis, ndim: int) -> Shape:
+    """The axes counted from 0, all for None.
+
+    Raises AxisError (NumPy's) for an axis that does not exist, ValueError for one that is given twice.
+    """
+    if axis is None:
+        return tuple(range(ndim))
+    given = [operator.index(i) for i in (axis if isinstance(axis, tuple) else (axis,))]
+    for i in given:
+        if not -ndim <= i < ndim:
+            raise AxisError(i, ndim, op)
+    axes = tuple(i % ndim for i in given)
+    if len(set(axes)) < len(axes):
+        raise ValueError(f"{op}: an axis is given twice: {axis} of {ndim} axes")
+    return axes
+
+
 @hosted.direct
 def transpose(a: Array, axes: Shape) -> tuple[Array, Any]:
     """a with its axes permuted. Raises AxisError or ValueError unless `axes` names each axis once."""
-    order = _axes("transpose", axes, a.ndim)
+    order = axes_of("transpose", axes, a.ndim)
     if len(order) != a.ndim:
         raise ValueError(f"transpose: axes must name each of the {a.ndim} axes once, got {axes}")
     return a.transpose(order), order
@@ -330,75 +347,3 @@ def stack(arrays: Sequence[Array], axis: int) -> tuple[Array, Any]:
 def stack_backward(dy: Array, axis: int) -> Any:
     """dy cut into the parts."""
     return tuple(np.moveaxis(dy, axis, 0))
-
-
-# reductions -------------------------------------------------------------------------------------------
-def _axes(op: str, axis: Axis, ndim: int) -> Shape:
-    """The axes counted from 0, all for None.
-
-    Raises AxisError (NumPy's) for an axis that does not exist, ValueError for one that is given twice.
-    """
-    if axis is None:
-        return tuple(range(ndim))
-    given = [operator.index(i) for i in (axis if isinstance(axis, tuple) else (axis,))]
-    for i in given:
-        if not -ndim <= i < ndim:
-            raise AxisError(i, ndim, op)
-    axes = tuple(i % ndim for i in given)
-    if len(set(axes)) < len(axes):
-        raise ValueError(f"{op}: an axis is given twice: {axis} of {ndim} axes")
-    return axes
-
-
-def _kept(shape: Shape, axes: Shape) -> Shape:
-    return tuple(1 if i in axes else n for i, n in enumerate(shape))
-
-
-def total(a: Array, axis: Axis, keepdims: bool) -> tuple[Array, Any]:
-    """Sums over an axis, several axes, or all."""
-    axes = _axes("sum", axis, a.ndim)
-    return np.asarray(a.sum(axis=axis, keepdims=keepdims)), (a.shape, _kept(a.shape, axes))
-
-
-def total_backward(dy: Array, ctx: Any) -> Array:
-    """dy repeated along the axes that were summed (a read-only view)."""
-    shape, kept = ctx
-    return np.broadcast_to(dy.reshape(kept), shape)
-
-
-def mean(a: Array, axis: Axis, keepdims: bool) -> tuple[Array, Any]:
-    """Means over an axis, several axes, or all."""
-    axes = _axes("mean", axis, a.ndim)
-    y = np.asarray(a.mean(axis=axis, keepdims=keepdims))
-    return y, (a.shape, _kept(a.shape, axes), a.size // max(y.size, 1))
-
-
-def mean_backward(dy: Array, ctx: Any) -> Array:
-    """dy / count repeated along the axes (a read-only view)."""
-    return total_backward(np.asarray(dy / dy.dtype.type(ctx[2])), ctx[:2])
-
-
-def extreme(a: Array, axis: Axis, keepdims: bool, arg: Callable[..., Any]) -> tuple[Array, Any]:
-    """The greatest elements (arg = numpy.argmax) or the smallest (argmin). Ties go to the first, NaN wins."""
-    axes = _axes(arg.__name__.removeprefix("arg"), axis, a.ndim)
-    rest = tuple(i for i in range(a.ndim) if i not in axes)
-    order = (*rest, *axes)
-    moved = a.transpose(order)
-    if 0 in moved.shape[len(rest) :]:
-        raise ValueError(
-            f"{arg.__name__.removeprefix('arg')}: no elements along axis {axis} of shape {a.shape}"
-        )
-    rows = moved.reshape(*moved.shape[: len(rest)], int(np.prod(moved.shape[len(rest) :])))
-    chosen = np.expand_dims(arg(rows, axis=-1), -1)
-    y = np.take_along_axis(rows, chosen, -1)
-    y = y.reshape(_kept(a.shape, axes) if keepdims else y.shape[:-1])
-    return y, (chosen, rows.shape, moved.shape, order)
-
-
-def extreme_backward(dy: Array, ctx: Any) -> Array:
-    """dy at the chosen elements, 0 elsewhere."""
-    chosen, rows_shape, moved_shape, order = ctx
-    rows = np.zeros(rows_shape, dy.dtype)
-    np.put_along_axis(rows, chosen, dy.reshape(chosen.shape), -1)
-    da: Array = rows.reshape(moved_shape).transpose(np.argsort(order))
-    return da

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from lamina import _hosted as hosted
 from lamina import _numpy as for_numpy
 from lamina import _pairs as pairs
+from lamina import _reductions as reductions
 from lamina._pairs import Axis
 from lamina._tape import Array, Edge, Node, edges_of, is_recording, no_grad, recording, run_backward
 from lamina.ops import _check as check
@@ -219,13 +220,13 @@ class Tensor:
     def reshape(self, *shape: Any) -> "Tensor":
         """The same elements in another shape; one axis may be -1."""
         target = tuple(shape[0]) if len(shape) == 1 and isinstance(shape[0], list | tuple) else shape
-        return _run(pairs.reshape, pairs.reshape_backward, self, target)
+        return apply(pairs.reshape, pairs.reshape_backward, self, shape=target)
 
     def transpose(self, *axes: Any) -> "Tensor":
         """The axes in another order, each once (else AxisError or ValueError); reversed if none is given."""
         order = tuple(axes[0]) if len(axes) == 1 and isinstance(axes[0], list | tuple) else axes
         order = order or tuple(range(self.ndim))[::-1]
-        return _run(pairs.transpose, pairs.transpose_backward, self, order)
+        return apply(pairs.transpose, pairs.transpose_backward, self, axes=order)
 
     @property
     def T(self) -> "Tensor":
@@ -237,27 +238,27 @@ class Tensor:
         target = pairs.native(np.dtype(dtype), "astype: a tensor of dtype")
         if self.data.dtype.kind != "f" or target.kind != "f":
             return Tensor(self.data.astype(target))
-        return _run(pairs.astype, pairs.astype_backward, self, target)
+        return apply(pairs.astype, pairs.astype_backward, self, dtype=target)
 
     def __getitem__(self, key: Any) -> "Tensor":
-        return _run(pairs.index, pairs.index_backward, self, _key(key))
+        return apply(pairs.index, pairs.index_backward, self, key=_key(key))
 
     # reductions
     def sum(self, axis: Axis = None, keepdims: bool = False) -> "Tensor":
         """Sums over an axis, a tuple of axes, or everything."""
-        return unary(pairs.total, pairs.total_backward, self, axis, keepdims)
+        return unary(reductions.total, reductions.total_backward, self, axis, keepdims)
 
     def mean(self, axis: Axis = None, keepdims: bool = False) -> "Tensor":
         """Means over an axis, a tuple of axes, or everything."""
-        return unary(pairs.mean, pairs.mean_backward, self, axis, keepdims)
+        return unary(reductions.mean, reductions.mean_backward, self, axis, keepdims)
 
     def max(self, axis: Axis = None, keepdims: bool = False) -> "Tensor":
         """The greatest elements. Of several equal ones the first gets the gradient; NaN wins."""
-        return unary(pairs.extreme, pairs.extreme_backward, self, axis, keepdims, np.argmax)
+        return unary(reductions.extreme, reductions.extreme_backward, self, axis, keepdims, np.argmax)
 
     def min(self, axis: Axis = None, keepdims: bool = False) -> "Tensor":
         """The smallest elements. Of several equal ones the first gets the gradient; NaN wins."""
-        return unary(pairs.extreme, pairs.extreme_backward, self, axis, keepdims, np.argmin)
+        return unary(reductions.extreme, reductions.extreme_backward, self, axis, keepdims, np.argmin)
 
     def argmax(self, axis: int | None = None) -> Any:
         """Where the greatest elements are: integers, no tensor."""
@@ -334,12 +335,6 @@ def unary(
     """Run a pair with one operand."""
     if x.data.dtype.kind != "f":
         raise TypeError(f"no arithmetic on {x.dtype} tensors: convert with .astype(numpy.float32)")
-    return _run(forward, backward, x, *options)
-
-
-def _run(
-    forward: Callable[..., tuple[Any, Any]], backward: Callable[..., Any], x: Tensor, *options: Any
-) -> Tensor:
     y, ctx = hosted.run(forward, x.data, *options)
     return record(y, (x,), backward, ctx)
 
