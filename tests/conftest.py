@@ -7,6 +7,7 @@ import hypothesis
 import pytest
 
 from lamina import config
+from tests.benchmark import BENCH
 
 hypothesis.settings.register_profile(
     "deterministic",
@@ -75,3 +76,9 @@ def two_threads(request):
 def isa(request):
     """Each instruction set of the compiled backend in turn; the test sets the threads."""
     yield from switched_to(request.param)
+
+
+@pytest.fixture
+def bench(monkeypatch):
+    """Makes the modules of the benchmark importable."""
+    monkeypatch.syspath_prepend(str(BENCH))

@@ -1,42 +1,17 @@
 """The main job: runs end to end, refuses what it cannot do by name, and never times a wrong result."""
 
 import json
-import os
-import subprocess
 import sys
 from dataclasses import replace
-from pathlib import Path
 from types import SimpleNamespace
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 
-ROOT = Path(__file__).parents[1]
-BENCH = ROOT / "bench"
+from tests.benchmark import BENCH, needs_core, quick, run
 
-pytestmark = pytest.mark.skipif(
-    os.environ.get("LAMINA_BACKEND") == "numpy", reason="the benchmark compares the compiled backend"
-)
-
-
-def run(*arguments, script=BENCH):
-    command = [sys.executable, str(script), *map(str, arguments)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
-
-
-def quick(folder, *arguments):
-    """A run with next to no time for each line, and what it wrote."""
-    path = folder / "result.json"
-    done = run("--quick", "--seconds", 0.01, "--json", path, *arguments)
-    assert done.returncode == 0, done.stderr + done.stdout
-    return done, json.loads(path.read_text())
-
-
-@pytest.fixture
-def bench(monkeypatch):
-    """Makes the modules of the benchmark importable."""
-    monkeypatch.syspath_prepend(str(BENCH))
+pytestmark = needs_core
 
 
 def test_a_quick_run_prints_a_table_and_writes_results_and_a_picture(tmp_path):

@@ -7,7 +7,9 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from tests.test_bench import bench, pytestmark, quick  # noqa: F401
+from tests.benchmark import needs_core, quick
+
+pytestmark = needs_core
 
 
 def words(path):
