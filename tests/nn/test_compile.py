@@ -302,6 +302,14 @@ def test_predict_compiles_what_comes_again():
     assert large not in plans._known
 
 
+def test_predict_keeps_no_large_plans(monkeypatch):
+    monkeypatch.setattr(plans, "_MOST_BYTES", 1000)
+    model, x = nn.Linear(8, 100), floats(4, 8)
+    for _ in range(3):
+        model.predict(x)
+    assert plan(model, x) is None
+
+
 def test_predict_compiles_parts_of_one_shape():
     model, x = lm.models.lenet5().eval(), floats(70, 28, 28, 1)
     found = model.predict(x, batch_size=16)

@@ -269,7 +269,7 @@ class Scaled(nn.Module):
     """By a number that NumPy makes of a parameter."""
 
     def __init__(self):
-        self.layer, self.by = nn.Linear(4, 3), nn.Parameter(np.ones(1, np.float32))
+        self.layer, self.by = nn.Linear(4, 3), nn.Parameter(np.zeros(1, np.float32))
 
     def forward(self, x):
         return self.layer(x) * float(np.exp(self.by.data[0]))

@@ -111,6 +111,9 @@ def test_arrays_that_do_not_fit():
     assert_refused(weights, ValueError, r"dw must have shape \(3, 3, 3, 2\)", np.zeros((3, 3, 3), np.float32))
 
 
+UNEVEN = floats(3, 3)
+
+
 # on the tape ------------------------------------------------------------------------------------------
 def gradients(make, loss):
     """With an optimiser, whose memory the gradients go to, and without one."""
@@ -131,7 +134,9 @@ def gradients(make, loss):
     "loss",
     [
         lambda p, q: apply_linear(p, q).sum(),
-        lambda p, q: apply_linear(p, p).sum(),  # both gradients of one operation are the same parameter's
+        lambda p, q: (
+            apply_linear(p, p) * UNEVEN
+        ).sum(),  # both gradients of one operation are one parameter's
         lambda p, q: (apply_linear(p, q) + apply_linear(q, p) * 2).sum(),
         lambda p, q: apply_linear(apply_linear(p, q), q).sum(),
     ],
