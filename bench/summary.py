@@ -5,9 +5,9 @@ from collections.abc import Callable
 from typing import Any
 
 from picture import times
-from training import MANY
+from training import ANSWER, MANY, STEP
 
-_PASSES = ("training step", "predict", MANY, "one answer")
+_PASSES = ("training step", "predict", MANY, ANSWER, STEP)
 _RATES = ("predict", MANY)  # whole batches: samples a second stand there, too
 
 

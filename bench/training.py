@@ -9,6 +9,7 @@ from checks import disagreement
 from contenders import Rivals, local
 from kernels import finished
 from networks import Network, flops, layers
+from stepping import Stepper, can_step
 
 import lamina as lm
 from lamina import config, nn, optim
@@ -19,6 +20,7 @@ _LR = 1e-3
 ANSWER = "one answer"
 LARGE = 256  # images at a time, for throughput
 MANY = f"predict, batch {LARGE}"
+STEP = "one step"
 
 
 class Trainer:
@@ -57,7 +59,7 @@ class Trainer:
 def rows_of(network: Network, seconds: float, rivals: Rivals, quick: bool = False) -> list[dict[str, Any]]:
     """A training step (forward, loss, backward, Adam), predictions, and one of a single sample.
 
-    Of images, LARGE batches too, unless it has to be quick.
+    Of images, LARGE batches too, unless it has to be quick. Of networks that read tokens forwards, one step.
     """
     rng = np.random.default_rng(0)
     x, y = network.data(rng)
@@ -70,13 +72,18 @@ def rows_of(network: Network, seconds: float, rivals: Rivals, quick: bool = Fals
     if len(network.sample) == 3 and not quick:
         large = replace(network, batch=LARGE).data(rng)
         rows.append(_row(network, MANY, *large, LARGE * each, seconds, rivals))
-    return [*rows, _row(network, ANSWER, x[:1], y[:1], each, seconds, rivals)]
+    rows.append(_row(network, ANSWER, x[:1], y[:1], each, seconds, rivals))
+    if can_step(network):
+        rows.append(_row(network, STEP, x[:1, :1], y[:1, :1], each / network.sample[0], seconds, rivals))
+    return rows
 
 
 def _row(
     network: Network, what: str, x: np.ndarray, y: np.ndarray, flops: float, seconds: float, rivals: Rivals
 ) -> dict[str, Any]:
     shape = replace(network, batch=len(x)).shape
+    if what == STEP:
+        shape = "batch 1 of 1"
     row: dict[str, Any] = {"case": network.name, "shape": shape, "pass": what, "times": {}}
     start = Trainer(network)
     weights = start.model.state_dict()
@@ -115,6 +122,9 @@ def described(network: Network, what: str) -> dict[str, Any]:
 def _call(trainer: Trainer, what: str, x: np.ndarray, y: np.ndarray) -> Callable[[], Any]:
     if what == "training step":
         return lambda: trainer.step(x, y)
+    if what == STEP:
+        step = Stepper(trainer.model)
+        return lambda: step(int(x[0, 0]))
     if what == ANSWER and config.has_plans():
         answer = lm.compile(trainer.model, x, frozen=True)
         return lambda: answer(x)

@@ -6,13 +6,12 @@ from typing import Any
 import numpy as np
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
+from peers.onnx_sequences import VALUE, Node, reading, recurrent
 from peers.worker import Arrays, Job, Unsupported, serve
 
 VARIANTS = {"kernels": [""], "training": [""]}
 _OPSET, _IR = 17, 8  # old enough for every runtime of the last years
-_SEQUENCES = ("one_hot", "embedding", "lstm", "gru")
-_MISSING = (*_SEQUENCES, "tied_k_sparse", "residual", "batch_norm", "global_avg_pool")
-Node = tuple[str, list[str], dict[str, Any]]  # operator, inputs beside the running value, attributes
+_MISSING = ("tied_k_sparse", "residual", "batch_norm", "global_avg_pool")
 
 
 def outward(x: np.ndarray) -> np.ndarray:
@@ -63,7 +62,13 @@ def model(spec: dict[str, Any], a: Arrays) -> Job:
     for layer in spec["layers"]:
         kind = layer["kind"]
         if kind in _MISSING:
-            raise Unsupported("no sequences, sparse codes, shortcuts and normalisation here")
+            raise Unsupported("no sparse codes, shortcuts and normalisation here")
+        if kind in ("one_hot", "embedding"):
+            nodes += reading(layer, weights, a)
+            continue
+        if kind in ("lstm", "gru"):
+            nodes += recurrent(layer, weights, a)
+            continue
         if "weight" in layer:
             weights[layer["weight"]], weights[layer["bias"]] = outward(a[layer["weight"]]), a[layer["bias"]]
         if kind == "conv2d":
@@ -78,7 +83,7 @@ def model(spec: dict[str, Any], a: Arrays) -> Job:
             if volume:  # the runtime flattens C, H, W
                 w = weights[layer["weight"]].reshape(-1, *volume)
                 weights[layer["weight"]] = np.ascontiguousarray(outward(w).reshape(len(w), -1))
-            nodes.append(("Gemm", [layer["weight"], layer["bias"]], {"transB": 1}))
+            nodes += _linear(layer, weights, spec["input"] == 0)
         elif kind == "max_pool2d":
             sizes = [layer["size"]] * 2
             nodes.append(("MaxPool", [], {"kernel_shape": sizes, "strides": sizes}))
@@ -88,19 +93,27 @@ def model(spec: dict[str, Any], a: Arrays) -> Job:
     return _job(nodes, weights, a["x"])
 
 
+def _linear(layer: dict[str, Any], weights: Arrays, of_sequences: bool) -> list[Node]:
+    w, b = layer["weight"], layer["bias"]
+    if not of_sequences:
+        return [("Gemm", [w, b], {"transB": 1})]
+    weights[w] = np.ascontiguousarray(weights[w].T)
+    return [("MatMul", [w], {}), ("Add", [b], {})]
+
+
 def _job(nodes: list[Node], weights: Arrays, x: np.ndarray) -> Job:
     """A session that feeds x through the nodes, one after the other."""
     x = outward(x)
     made = [
-        helper.make_node(operator, [f"v{i}", *inputs], [f"v{i + 1}"], **attributes)
+        helper.make_node(operator, _inputs(f"v{i}", inputs), [f"v{i + 1}"], **attributes)
         for i, (operator, inputs, attributes) in enumerate(nodes)
     ]
     graph = helper.make_graph(
         made,
         "case",
-        [helper.make_tensor_value_info("v0", TensorProto.FLOAT, x.shape)],
+        [helper.make_tensor_value_info("v0", helper.np_dtype_to_tensor_dtype(x.dtype), x.shape)],
         [helper.make_tensor_value_info(f"v{len(nodes)}", TensorProto.FLOAT, None)],
-        [numpy_helper.from_array(np.ascontiguousarray(w), name) for name, w in weights.items()],
+        [numpy_helper.from_array(np.asarray(w, order="C"), name) for name, w in weights.items()],
     )
     built = helper.make_model(graph, opset_imports=[helper.make_opsetid("", _OPSET)], ir_version=_IR)
     settings = onnxruntime.SessionOptions()
@@ -109,6 +122,10 @@ def _job(nodes: list[Node], weights: Arrays, x: np.ndarray) -> Job:
         built.SerializeToString(), settings, providers=["CPUExecutionProvider"]
     )
     return Job(lambda: session.run(None, {"v0": x}), lambda: {"y": back(session.run(None, {"v0": x})[0])})
+
+
+def _inputs(value: str, names: list[str]) -> list[str]:
+    return [value if name == VALUE else name for name in ([] if VALUE in names else [VALUE]) + names]
 
 
 def prepare(spec: dict[str, Any], a: Arrays, variant: str) -> Job:
