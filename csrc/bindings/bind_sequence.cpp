@@ -58,7 +58,7 @@ namespace {
 py::tuple sequence(const std::string& name, const py::array& x, const py::array& source, const py::array& offset,
                    const py::array& h0, const std::optional<py::array>& c0, const py::array& w_ih,
                    const py::array& w_hh, const py::array& b, const std::optional<py::array>& mask,
-                   const std::optional<py::array>& zone_h, const std::optional<py::array>& zone_c) {
+                   const std::optional<py::array>& zone_h, const std::optional<py::array>& zone_c, bool keep) {
   const char* op = "sequence";
   const Cell cell = cell_named(op, name);
   const bool tokens = same_dtype(x.dtype(), py::dtype::of<std::int64_t>());
@@ -68,9 +68,10 @@ py::tuple sequence(const std::string& name, const py::array& x, const py::array&
   if (c0.has_value() != (cell == Cell::lstm)) fail_value(std::string(op) + ": c0 belongs to an LSTM alone");
   return by_dtype(op, "w_ih", w_ih, [&](auto type) -> py::tuple {
     using T = typename decltype(type)::type;
-    const Index G = gate_count(cell), P = s.total();
-    py::array y = allocate<T>({s.R, s.H}), gates = allocate<T>({P, G * s.H}),
-              xh = allocate<T>({P, padded_row((tokens ? 0 : s.D) + s.H + 1, sizeof(T))});
+    const bool forgets = !keep && s.N > kFewSequences && s.steps > 2;
+    const Index G = gate_count(cell), P = s.total(), held = forgets ? 2 * s.N : P;
+    py::array y = allocate<T>({s.R, s.H}), gates = allocate<T>({held, G * s.H}),
+              xh = allocate<T>({held, padded_row((tokens ? 0 : s.D) + s.H + 1, sizeof(T))});
     Sequence<T> q{.x = tokens ? nullptr : input<T>(op, "x", x, {s.R, s.D}),
                   .tokens = tokens ? tokens_below(op, "x", x, s.D) : nullptr,
                   .h0 = input<T>(op, "h0", h0, {s.N, s.H}),
@@ -85,7 +86,8 @@ py::tuple sequence(const std::string& name, const py::array& x, const py::array&
                   .m = nullptr,
                   .mask = nullptr,
                   .zone_h = nullptr,
-                  .zone_c = nullptr};
+                  .zone_c = nullptr,
+                  .forgets = forgets};
     set_masks(op, s, mask, zone_h, zone_c, cell, q);
     py::object kept = py::none();
     if (has_kept(cell)) {
@@ -93,7 +95,7 @@ py::tuple sequence(const std::string& name, const py::array& x, const py::array&
       (cell == Cell::lstm ? q.c : q.m) = data<T>(more);
       kept = more;
     }
-    run([=] { kernels<T>().sequence(cell, s, q); });
+    run_packing([=] { kernels<T>().sequence(cell, s, q); });
     return py::make_tuple(y, xh, kept, gates);
   });
 }
@@ -163,7 +165,7 @@ py::tuple sequence_backward(const std::string& name, const py::array& dy, const 
 void bind_sequence(py::module_& m) {
   using py::arg;
   m.def("sequence", &sequence, arg("cell"), arg("x"), arg("source"), arg("offset"), arg("h0"), arg("c0"), arg("w_ih"),
-        arg("w_hh"), arg("b"), arg("mask"), arg("zone_h"), arg("zone_c"));
+        arg("w_hh"), arg("b"), arg("mask"), arg("zone_h"), arg("zone_c"), arg("keep") = true);
   m.def("sequence_backward", &sequence_backward, arg("cell"), arg("dy"), arg("dh_last"), arg("dc_last"), arg("tokens"),
         arg("source"), arg("offset"), arg("h0"), arg("c0"), arg("w_ih"), arg("w_hh"), arg("mask"), arg("zone_h"),
         arg("zone_c"), arg("y"), arg("xh"), arg("kept"), arg("gates"));

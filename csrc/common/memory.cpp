@@ -135,22 +135,30 @@ thread_local Kept* keeper = nullptr;
 }
 
 Kept::~Kept() {
-  if (block_) cache_free(block_);
+  for (const Block& block : blocks_)
+    if (block.data) cache_free(block.data);
 }
-KeepScope::KeepScope(Kept* kept) { keeper = kept; }
+KeepScope::KeepScope(Kept* kept) {
+  keeper = kept;
+  kept->next_ = 0;
+}
 KeepScope::~KeepScope() { keeper = nullptr; }
 
 WeightBuffer::WeightBuffer(std::size_t bytes, const void* maker) : kept_(keeper != nullptr) {
-  if (kept_ && keeper->maker_ == maker) {
-    data_ = keeper->block_;
-    filled_ = true;
+  if (!kept_) {
+    data_ = bytes ? cache_allocate(bytes) : nullptr;
     return;
   }
-  data_ = bytes ? cache_allocate(bytes) : nullptr;
-  if (!kept_) return;
-  if (keeper->block_) cache_free(keeper->block_);
-  keeper->block_ = data_;
-  keeper->maker_ = maker;
+  if (keeper->next_ == keeper->blocks_.size()) keeper->blocks_.push_back({nullptr, nullptr});
+  Kept::Block& block = keeper->blocks_[keeper->next_++];
+  filled_ = block.maker == maker;
+  if (!filled_) {
+    if (block.data) cache_free(block.data);
+    block = {nullptr, nullptr};
+    if (bytes) block.data = cache_allocate(bytes);
+    block.maker = maker;
+  }
+  data_ = block.data;
 }
 WeightBuffer::~WeightBuffer() {
   if (!kept_ && data_) cache_free(data_);

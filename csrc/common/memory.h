@@ -1,6 +1,7 @@
 // Aligned memory from a cache of freed blocks: a training loop touches no fresh page after its first step.
 #pragma once
 #include <cstddef>
+#include <vector>
 
 namespace lamina {
 
@@ -33,7 +34,8 @@ class Buffer {
   void* data_;
 };
 
-// What a call made of its weights, for the next call with the same weights. Empty at first.
+// What a call made of its weights, for the next call with the same weights: a block for each WeightBuffer, in the order
+// in which it asks for them. Empty at first.
 class Kept {
  public:
   Kept() = default;
@@ -42,9 +44,14 @@ class Kept {
   Kept& operator=(const Kept&) = delete;
 
  private:
+  friend class KeepScope;
   friend class WeightBuffer;
-  void* block_ = nullptr;
-  const void* maker_ = nullptr;
+  struct Block {
+    void* data;
+    const void* maker;
+  };
+  std::vector<Block> blocks_;
+  std::size_t next_ = 0;
 };
 
 // Calls of this thread keep there what they make of their weights, as long as the scope lasts.

@@ -14,7 +14,7 @@ namespace {
 
 constexpr Index kFewRows = 2;
 constexpr int kStreams = 8, kDots = 4;
-constexpr Index kGemvColumns = 512;  // of a task
+constexpr Index kRowPart = 512, kGemvColumns = 64;  // of a task, where rows, and where columns of b are contiguous
 
 // What a sum starts from: c itself, the bias, or nothing.
 template <class T>
@@ -77,7 +77,8 @@ template <class T>
 void gemv(Index M, Index N, Index K, MatrixView<T> a, MatrixView<T> b, T* c, Index ldc, const T* bias, bool accumulate,
           bool relu) {
   const Start<T> start{bias, accumulate};
-  parallel_blocks(N, kGemvColumns, kByte * sizeof(T) * static_cast<double>(K), [&](Index begin, Index end) {
+  const Index columns = b.cs == 1 ? kRowPart : kGemvColumns;
+  parallel_blocks(N, columns, kByte * sizeof(T) * static_cast<double>(K), [&](Index begin, Index end) {
     for (Index i = 0; i < M; ++i) {
       if (b.cs == 1)
         row_times_rows(K, a.data + i * a.rs, a.cs, b.data, b.rs, begin, end, start, c + i * ldc);

@@ -47,7 +47,11 @@ struct Sequence {
   const T *h0, *c0, *w_ih, *w_hh, *b;
   T *y, *xh, *gates, *c, *m;        // made forward, read backward; c: LSTM alone, m: GRU alone
   const T *mask, *zone_h, *zone_c;  // (N,H), (R,H), (R,H, LSTM alone) or null
+  bool forgets = false;             // no way back: xh and gates hold two steps, in turns
 };
+// Of so few sequences, all inputs go through their weights ahead of the steps. Of more, a step's own product with x and
+// h together is the faster.
+constexpr Index kFewSequences = 3;
 template <class T>
 struct SequenceGradient {
   const T *dy, *dh_last, *dc_last;

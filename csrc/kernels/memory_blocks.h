@@ -171,7 +171,7 @@ void memory_blocks(const BlockKind& kind, const SequenceShape& s, const BlockSeq
           copy(q.x + s.source[p] * D, q.xu + p * K, D);
         fill_zero(q.xu + p * K + D + M, K - D - M);
       }
-      times(q.xu + at * K, K, rows, panels, q.gates + at * rows_of_w, rows_of_w, q.b, q.tokens != nullptr);
+      times(false, q.xu + at * K, K, rows, panels, q.gates + at * rows_of_w, rows_of_w, q.b, q.tokens != nullptr);
       for (Index r = 0; r < rows; ++r) {
         const Index p = at + r;
         T* const to = r < going_on ? q.xu + (s.offset[step + 1] + first + r) * K + D : q.u_last + (first + r) * M;
@@ -248,10 +248,10 @@ void memory_blocks_backward(const BlockKind& kind, const SequenceShape& s, const
                 kind, {q.gates + p * n, q.c + p * H, nullptr, nullptr, before, q.peepholes},
                 {d.dy + s.source[p] * H, d.du0 + (first + r) * M, d.dc0 + (first + r) * H, da + p * ld});
           }
-          if (to_x) times(da + at * ld, ld, rows, panels_x, dx, D, static_cast<const T*>(nullptr), false);
+          if (to_x) times(false, da + at * ld, ld, rows, panels_x, dx, D, static_cast<const T*>(nullptr), false);
           for (Index r = 0; to_x && r < rows; ++r) copy(dx + r * D, d.dx + s.source[at + r] * D, D);
           if (to_u)
-            times(da + at * ld, ld, rows, panels_u, d.du0 + first * M, M, static_cast<const T*>(nullptr), false);
+            times(false, da + at * ld, ld, rows, panels_u, d.du0 + first * M, M, static_cast<const T*>(nullptr), false);
           if (!to_u) fill_zero(d.du0 + first * M, rows * M);
         }
       });

@@ -15,9 +15,10 @@
 //
 // Tokens instead of x: xh has h alone, and x w_ih^T + b is a row of a table: the same bits as for vectors with a one.
 //
-// Saved for backward: xh, the activated gates, c or m. The parallel axis: sequences. A thread takes its rows through all
-// steps without ever waiting for another, and an element's sum is one chain over k whichever rows are beside it, so
-// bits do not depend on the number of threads. After the way back, the gradients of the weights are one product.
+// Saved for backward: xh, the activated gates, c or m. The parallel axis: sequences, or of few the columns of a step. A
+// thread takes its rows through all steps without waiting for another, and an element's sum is one chain over k
+// whichever rows are beside it, so bits do not depend on the number of threads. After the way back, the gradients of
+// the weights are one product.
 #pragma once
 #include "kernels/embedding.h"
 #include "kernels/gemm.h"
@@ -28,12 +29,23 @@
 namespace lamina {
 namespace {
 
+// Threads share the weights of a step, instead of the sequences, of which each would have few to read all weights for:
+// of up to kFewSequences where one's step takes kLargeStep operations, else of fewer than kFewEach a thread where a
+// thread's part of a step takes kLargePart.
+constexpr double kLargeStep = 5e5, kLargePart = 1e6;
+constexpr Index kFewEach = 4;
+constexpr double kCurve = 50;  // operations that take as long as a sigmoid or tanh
+
 // Sequences cut into parts of about the same number of steps: part k has rows [begin(k), begin(k + 1)).
 class RowParts {
  public:
   RowParts(const SequenceShape& s, double cost_per_step) : s_(s) {
     const double total = cost_per_step * static_cast<double>(s.total());
-    count = plan_threads(s.N, total / static_cast<double>(greatest(s.N, 1)));
+    const int threads = max_threads();
+    const double part = cost_per_step * static_cast<double>(s.N) / threads;
+    const bool together =
+        s.N <= kFewSequences ? cost_per_step > kLargeStep : s.N < kFewEach * threads && part > kLargePart;
+    count = together ? 1 : plan_threads(s.N, total / static_cast<double>(greatest(s.N, 1)));
   }
   Index begin(Index k) const {
     if (k >= count) return s_.N;
@@ -56,15 +68,16 @@ class RowParts {
 template <class T>
 struct ForwardPanels {
   Index columns, depth;
-  Buffer packed;
+  WeightBuffer packed;
   ForwardPanels(const T* w, Index D, const T* more, Index H, Index first, Index n)
       : columns(n),
         depth(D + H),
-        packed(sizeof(T) * static_cast<std::size_t>(panel_count<T>(n) * kPanel<T> * (D + H))) {
+        packed(sizeof(T) * static_cast<std::size_t>(panel_count<T>(n) * kPanel<T> * (D + H)), &kMaker) {
+    if (packed.is_filled()) return;
     parallel_for(panel_count<T>(n), kByte * 4 * sizeof(T) * static_cast<double>(depth * kPanel<T>), [&](Index p) {
       const Index j = p * kPanel<T>;
       const int width = panel_width<T>(n, p), some = static_cast<int>(least(n - j, kPanel<T>));
-      T* const to = packed.as<T>() + panel_offset<T>(p, depth);
+      T* const to = packed.template as<T>() + panel_offset<T>(p, depth);
       if (D > 0) pack_panel<T>({w + (first + j) * D, 1, D}, D, some, width, to);
       if (H > 0) pack_panel<T>({more + (first + j) * H, 1, H}, H, some, width, to + D * width);
     });
@@ -80,11 +93,27 @@ struct BackwardPanels {
     pack_b<T>({w + first * D, D, 1}, n, D, packed.as<T>());
   }
 };
-// out (rows, columns) = or += a (rows, depth) times the panels.
+// out (rows, columns) = or += a (rows, depth) times the panels. alone: on the caller's thread only, which shares the
+// panels out where they take long to read.
 template <class T, class Panels>
-void times(const T* a, Index lda, Index rows, const Panels& panels, T* out, Index ldo, const T* bias, bool accumulate) {
+void times(bool alone, const T* a, Index lda, Index rows, const Panels& panels, T* out, Index ldo, const T* bias,
+           bool accumulate) {
   const GemmSlice<T> slice{panels.packed.template as<T>(), {a, lda, 1}, ReadA::kRows, panels.depth};
-  gemm_block(slice, 0, rows, 0, panel_count<T>(panels.columns), panels.columns, out, ldo, bias, accumulate);
+  const Index count = panel_count<T>(panels.columns);
+  const double each = greatest(static_cast<Index>(kByte * sizeof(T)), 2 * rows);  // to read an element, or to multiply
+  const double cost = each * static_cast<double>(panels.depth * kPanel<T>);
+  const Index threads = alone ? plan_threads(count, cost) : 1;
+  parallel_for(threads, cost * static_cast<double>(count) / static_cast<double>(threads), [&](Index t) {
+    gemm_block(slice, 0, rows, t * count / threads, (t + 1) * count / threads, panels.columns, out, ldo, bias,
+               accumulate);
+  });
+}
+
+// f(row) for all rows; alone: on the caller's thread only, which shares them out where they are much work.
+template <class F>
+void share(bool alone, Index rows, double cost, F&& f) {
+  if (alone) return parallel_for(rows, cost, f);
+  for (Index r = 0; r < rows; ++r) f(r);
 }
 
 // Rows of gradients are this far apart: an odd number of lines, or they would collide in the cache.
@@ -110,13 +139,19 @@ LAMINA_INLINE Index features(const SequenceShape& s, const Sequence<T>& q) {
   return q.tokens ? 0 : s.D;
 }
 
+// Where a step's rows of xh and gates begin.
+template <class T>
+LAMINA_INLINE Index place(const SequenceShape& s, const Sequence<T>& q, Index step) {
+  return q.forgets ? step % 2 * s.N : s.offset[step];
+}
+
 // The units of sequence `row` at a step.
 template <class T, Cell kCell>
 UnitRow<T> units(const SequenceShape& s, const Sequence<T>& q, Index step, Index row) {
-  const Index H = s.H, D = features(s, q), p = s.offset[step] + row, y = s.source[p];
-  const T* const h_in = q.xh + p * row_of_xh<T>(D, H) + D;
+  const Index H = s.H, D = features(s, q), p = s.offset[step] + row, y = s.source[p], at = place(s, q, step) + row;
+  const T* const h_in = q.xh + at * row_of_xh<T>(D, H) + D;
   const T* const unmasked = step == 0 ? q.h0 + row * H : q.y + s.source[s.offset[step - 1] + row] * H;
-  return {.gates = q.gates + p * gate_count(kCell) * H,
+  return {.gates = q.gates + at * gate_count(kCell) * H,
           .h = q.y + y * H,
           .c = q.c ? q.c + p * H : nullptr,
           .m = q.m ? q.m + p * H : nullptr,
@@ -146,50 +181,73 @@ void token_gradient(const SequenceShape& s, const std::int64_t* tokens, Index n,
   });
 }
 
+// The input of packed row p, as its step takes it, to row `at` of xh; or of a token what it adds to the gates.
+template <class T>
+LAMINA_INLINE void take_input(const SequenceShape& s, const Sequence<T>& q, const T* table, Index GH, Index p,
+                              Index at) {
+  const Index D = features(s, q), K = row_of_xh<T>(D, s.H);
+  T* const xh = q.xh + at * K;
+  if (q.tokens)
+    copy(table + q.tokens[s.source[p]] * GH, q.gates + at * GH, GH);
+  else
+    copy(q.x + s.source[p] * D, xh, D);
+  xh[D + s.H] = 1;
+  fill_zero(xh + D + s.H + 1, K - D - s.H - 1);
+}
+
+// Of few sequences, steps are short and wait for weights to be read: the inputs of all steps go through theirs at once.
+template <class T>
+void take_inputs_ahead(const SequenceShape& s, const Sequence<T>& q, const T* table, Index GH) {
+  const Index D = features(s, q), P = s.total();
+  parallel_for(P, kByte * 2 * sizeof(T) * static_cast<double>(q.tokens ? GH : D),
+               [&](Index p) { take_input(s, q, table, GH, p, p); });
+  if (q.tokens) return;
+  const ForwardPanels<T> panels(q.w_ih, D, nullptr, 0, 0, GH);
+  times(true, q.xh, row_of_xh<T>(D, s.H), P, panels, q.gates, GH, q.b, false);
+}
+
 template <class T, Cell kCell>
 void run_sequence(const SequenceShape& s, const Sequence<T>& q) {
   constexpr Index G = gate_count(kCell);
   const Index H = s.H, D = features(s, q), K = row_of_xh<T>(D, H), whole = is_gru(kCell) ? 2 * H : G * H;
   if (s.total() < s.R) fill_zero(q.y, s.R * H);
-  Buffer table(q.tokens ? sizeof(T) * static_cast<std::size_t>(s.D * G * H) : 0);
-  if (q.tokens) token_table(G * H, s.D, q.w_ih, q.b, table.as<T>());
-  const ForwardPanels<T> both(q.w_ih, D, q.w_hh, H, 0, whole);
-  const ForwardPanels<T> of_x(q.w_ih, D, nullptr, 0, whole, G * H - whole),
+  const WeightBuffer table(q.tokens ? sizeof(T) * static_cast<std::size_t>(s.D * G * H) : 0, &kMaker);
+  if (q.tokens && !table.is_filled()) token_table(G * H, s.D, q.w_ih, q.b, table.as<T>());
+  const bool ahead = s.N <= kFewSequences;
+  if (ahead) take_inputs_ahead<T>(s, q, table.as<T>(), G * H);
+  const Index taken = ahead ? 0 : D;  // features that a step's product reads
+  const ForwardPanels<T> both(q.w_ih, taken, q.w_hh, H, 0, whole);
+  const ForwardPanels<T> of_x(q.w_ih, taken, nullptr, 0, whole, G * H - whole),
       of_h(nullptr, 0, q.w_hh, H, whole, G * H - whole);
   const auto step_of_row = q.zone_h ? activate<T, kCell, true> : activate<T, kCell, false>;
   const auto mask_of = [&](Index row) { return q.mask ? q.mask + row * H : nullptr; };
-  const double work = 2.0 * static_cast<double>(G * H * (D + H));
+  const double work = 2.0 * static_cast<double>(G * H * (taken + H));
   const RowParts parts(s, work);
+  const bool alone = parts.count == 1;
   parallel_for(parts.count, work * static_cast<double>(s.total()) / static_cast<double>(parts.count), [&](Index part) {
     const Index first = parts.begin(part), end = parts.begin(part + 1);
     for (Index r = first; r < least(end, s.steps > 0 ? s.rows(0) : 0); ++r)
       enter(H, q.h0 + r * H, mask_of(r), q.xh + r * K + D);
     for (Index step = 0; step < s.steps; ++step) {
-      const Index rows = least(end, s.rows(step)) - first, at = s.offset[step] + first;
+      const Index rows = least(end, s.rows(step)) - first, p = s.offset[step] + first, at = place(s, q, step) + first;
       if (rows <= 0) break;
       const Index going_on = step + 1 < s.steps ? s.rows(step + 1) - first : 0;
-      for (Index p = at; p < at + rows; ++p) {
-        if (q.tokens)
-          copy(table.as<T>() + q.tokens[s.source[p]] * G * H, q.gates + p * G * H, G * H);
-        else
-          copy(q.x + s.source[p] * D, q.xh + p * K, D);
-        q.xh[p * K + D + H] = 1;
-        fill_zero(q.xh + p * K + D + H + 1, K - D - H - 1);
-      }
-      T* const gates = q.gates + at * G * H;
-      times(q.xh + at * K, K, rows, both, gates, G * H, q.b, q.tokens != nullptr);
+      for (Index r = 0; r < rows && !ahead; ++r) take_input(s, q, table.as<T>(), G * H, p + r, at + r);
+      T *const gates = q.gates + at * G * H, *const xh = q.xh + at * K;
+      times(alone, xh + D - taken, K, rows, both, gates, G * H, q.b, ahead || q.tokens);
       if constexpr (is_gru(kCell))
-        if (!q.tokens) times(q.xh + at * K, K, rows, of_x, gates + whole, G * H, q.b + whole, false);
-      if constexpr (kCell == Cell::gru) times(q.xh + at * K + D, K, rows, of_h, q.m + at * H, H, q.b + 3 * H, false);
+        if (!ahead && !q.tokens) times(alone, xh, K, rows, of_x, gates + whole, G * H, q.b + whole, false);
+      if constexpr (kCell == Cell::gru) times(alone, xh + D, K, rows, of_h, q.m + p * H, H, q.b + 3 * H, false);
       if constexpr (kCell == Cell::gru_before) {
         for (Index r = first; r < first + rows; ++r) reset(H, units<T, kCell>(s, q, step, r));
-        times(q.m + at * H, H, rows, of_h, gates + whole, G * H, static_cast<const T*>(nullptr), true);
+        times(alone, q.m + p * H, H, rows, of_h, gates + whole, G * H, static_cast<const T*>(nullptr), true);
       }
-      for (Index r = first; r < first + rows; ++r) {
+      share(alone, rows, kCurve * static_cast<double>(G * H), [&](Index i) {
+        const Index r = first + i;
         const UnitRow<T> unit = units<T, kCell>(s, q, step, r);
         step_of_row(H, unit);
-        if (r - first < going_on) enter(H, unit.h, mask_of(r), q.xh + (s.offset[step + 1] + r) * K + D);
-      }
+        if (i < going_on) enter(H, unit.h, mask_of(r), q.xh + (place(s, q, step + 1) + r) * K + D);
+      });
     }
   });
 }
@@ -255,6 +313,7 @@ void run_sequence_backward(const SequenceShape& s, const Sequence<T>& q, const S
   const T* const no_bias = nullptr;
   const double work = 2.0 * static_cast<double>(G * H * (D + H));
   const RowParts parts(s, work);
+  const bool alone = parts.count == 1;
   parallel_for_scratch(parts.count, work * static_cast<double>(P) / static_cast<double>(parts.count),
                        sizeof(T) * static_cast<std::size_t>(s.N * (D + (aside ? H : 0))), [&](Index part, void* mine) {
                          const Index first = parts.begin(part), end = parts.begin(part + 1);
@@ -266,22 +325,22 @@ void run_sequence_backward(const SequenceShape& s, const Sequence<T>& q, const S
                            const Index rows = least(end, s.rows(step)) - first, at = s.offset[step] + first;
                            if (rows <= 0) continue;
                            T* const out = da + at * ld;
-                           for (Index r = 0; r < rows; ++r) {
+                           share(alone, rows, kCurve * static_cast<double>(G * H), [&](Index r) {
                              T* const row = out + r * ld;
                              step_of_row(H, units<T, kCell>(s, q, step, first + r),
                                          {d.dy + s.source[at + r] * H, carry + r * H,
                                           lstm ? d.dc0 + (first + r) * H : nullptr, row, row + whole + H});
-                           }
+                           });
                            if constexpr (before) {
-                             times(out + whole, ld, rows, from_m, back, H, no_bias, false);
+                             times(alone, out + whole, ld, rows, from_m, back, H, no_bias, false);
                              for (Index r = 0; r < rows; ++r)
                                reset_backward(H, units<T, kCell>(s, q, step, first + r), back + r * H, out + r * ld);
                            }
-                           if (D > 0) times(out, ld, rows, to_x, dx, D, no_bias, false);
+                           if (D > 0) times(alone, out, ld, rows, to_x, dx, D, no_bias, false);
                            for (Index r = 0; D > 0 && r < rows; ++r) copy(dx + r * D, d.dx + s.source[at + r] * D, D);
-                           times(out, ld, rows, to_h, back, H, no_bias, before || (past && !aside));
+                           times(alone, out, ld, rows, to_h, back, H, no_bias, before || (past && !aside));
                            if constexpr (kCell == Cell::gru)
-                             times(out + 3 * H, ld, rows, from_m, back, H, no_bias, true);
+                             times(alone, out + 3 * H, ld, rows, from_m, back, H, no_bias, true);
                            for (Index r = 0; aside && r < rows; ++r)
                              enter_backward(H, back + r * H, q.mask ? q.mask + (first + r) * H : nullptr, past,
                                             carry + r * H);

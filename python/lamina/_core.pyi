@@ -43,7 +43,8 @@ def conv2d(
     """x (N,H,W,C), w (O,KH,KW,C/groups), b (O,) -> y (N,OH,OW,O); with relu, max(y, 0).
 
     algorithm: "auto" | "im2col" | "direct", or Winograd's "winograd2" | "winograd4" with tiles of 2x2 or 4x4
-    outputs, for 3x3 filters of stride, dilation and groups 1; "fast" is "auto" that may be one of these.
+    outputs, for filters of 3x3 (the first also 5x5) and stride, dilation, groups 1; "fast" is "auto" that may
+    be one of these.
     """
 
 def conv2d_backward_input(
@@ -159,6 +160,7 @@ def sequence(
     mask: _Array | None,
     zone_h: _Array | None,
     zone_c: _Array | None,
+    keep: bool = True,
 ) -> tuple[_Array, _Array, _Array | None, _Array]:
     """cell "rnn_tanh", "rnn_relu", "rnn_satlin", "gru", "gru_before" or "lstm"; x (R,D), or tokens (R,) below
     D for vectors with a one at their place; packed row p is row source[p] of x, the packed rows of step s
@@ -167,7 +169,7 @@ def sequence(
     zone_c (R,H) are not 0, h and c stay
     -> y (R,H), 0 where no step is; for backward [x|masked h before|1] (P,K), K = D+H+1 (of tokens H+1)
     rounded up to an odd number of 64-byte lines; (P,H) c (LSTM), h w_hn^T + b_m ("gru") or r h
-    ("gru_before"), else None; activated gates (P,GH)."""
+    ("gru_before"), else None; activated gates (P,GH). keep=False: rows for two steps instead of P."""
 
 def sequence_backward(
     cell: str,

@@ -192,6 +192,15 @@ def accumulate(leaf: Any, g: Array) -> None:
         leaf.grad = view
 
 
+def is_recorded(inputs: Sequence[Any]) -> bool:
+    """Whether an operation on these tensors (or None) is noted for the way back."""
+    if recording.on:
+        for tensor in inputs:
+            if tensor is not None and tensor.requires_grad:
+                return True
+    return False
+
+
 def edges_of(inputs: Sequence[Any]) -> list[Edge | None]:
     """Where the gradient of each input goes: None for those that need none."""
     return [(t._edge or (t, 0)) if t is not None and t.requires_grad else None for t in inputs]

@@ -20,10 +20,10 @@ from lamina import _numpy as for_numpy
 from lamina import _pairs as pairs
 from lamina import _reductions as reductions
 from lamina._pairs import Axis
-from lamina._tape import Array, Edge, Node, edges_of, is_recording, no_grad, recording, run_backward
+from lamina._tape import Array, Edge, Node, edges_of, is_recorded, is_recording, no_grad, run_backward
 from lamina.ops import _check as check
 
-__all__ = ["Tensor", "apply", "is_recording", "no_grad", "record", "record_many"]
+__all__ = ["Tensor", "apply", "is_recorded", "is_recording", "no_grad", "record", "record_many"]
 
 
 class Tensor:
@@ -284,12 +284,9 @@ def record(
     input's shape, or None where there is none (a lone gradient needs no tuple). It must not change `dy`.
     """
     out = _bare(data)
-    if recording.on:
-        for tensor in inputs:
-            if tensor is not None and tensor.requires_grad:
-                out.requires_grad = True
-                out._edge = (Node(backward, ctx, args, edges_of(inputs)), 0)
-                break
+    if is_recorded(inputs):
+        out.requires_grad = True
+        out._edge = (Node(backward, ctx, args, edges_of(inputs)), 0)
     return out
 
 
@@ -305,7 +302,7 @@ def record_many(
     Zeros stand for the gradient of a result that the loss does not use.
     """
     outs = tuple(_bare(array) for array in arrays)
-    if recording.on and any(t is not None and t.requires_grad for t in inputs):
+    if is_recorded(inputs):
         node = Node(backward, ctx, args, edges_of(inputs), [(a.shape, a.dtype) for a in arrays])
         for slot, out in enumerate(outs):
             out.requires_grad = True

@@ -105,8 +105,8 @@ _conv_precision = _checked_precision(
 class set_conv_precision:
     """Let convolutions in float32 compute "fast" (the default) or with "high" precision from now on.
 
-    "fast" takes Winograd's algorithm for 3x3 filters of stride 1 where it wins: about twice as fast, with
-    rounding errors some times those of a plain sum, and NaN or infinity in a pixel reaches up to three
+    "fast" takes Winograd's algorithm for 3x3 and 5x5 filters of stride 1 where it wins: about twice as fast,
+    with rounding errors some times those of a plain sum, and NaN or infinity in a pixel reaches up to three
     pixels further than the filter does. "high" never does. float64 and the NumPy backend always compute
     plain sums. A backward pass computes as its forward pass did.
 

@@ -53,6 +53,7 @@ MODELS = {
     "dropout": (lambda: nn.Sequential(nn.Linear(4, 6), nn.Dropout(0.5), nn.Softmax()), (2, 4)),
     "lstm": (lambda: Last(nn.LSTM(4, 6)), (2, 5, 4)),
     "gru": (lambda: Last(nn.GRU(4, 6)), (2, 5, 4)),
+    "lstm, many": (lambda: Last(nn.LSTM(4, 6, 2)), (5, 5, 4)),
 }
 
 
@@ -188,11 +189,13 @@ def test_frozen(name):
     np.testing.assert_array_equal(compiled(x), expected)
 
 
-def test_frozen_filters_belong_to_an_instruction_set():
+@pytest.mark.parametrize("name", ["vgg", "lstm", "lstm, many"])
+def test_frozen_weights_belong_to_an_instruction_set(name):
     from lamina import config
 
     core, former = config.backend(), lm.build_info()["isa"]
-    model, x = lm.models.vgg_small().eval(), floats(1, 32, 32, 3)
+    make, shape = MODELS[name]
+    model, x = make().eval(), floats(*shape)
     compiled = lm.compile(model, x, frozen=True)
     try:
         for isa in [*lm.available_isas(), former]:

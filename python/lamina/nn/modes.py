@@ -6,21 +6,27 @@ from typing import Any
 
 
 @contextmanager
-def modes_kept(module: Any) -> Iterator[None]:
-    """Every module inside goes back into the mode, training or evaluation, that it has now."""
+def modes_kept(module: Any) -> Iterator[list[tuple[Any, bool]]]:
+    """Every module inside goes back into the mode, training or evaluation, that it has now.
+
+    -> each with its mode.
+    """
     modes = [(inner, inner.training) for inner in module.modules()]
     try:
-        yield
+        yield modes
     finally:
         for inner, mode in modes:
-            inner.training = mode
+            if inner.training != mode:
+                inner.training = mode
 
 
 @contextmanager
 def evaluating(module: Any) -> Iterator[None]:
     """Evaluation mode for a while; then each module's own again."""
-    with modes_kept(module):
-        module.eval()
+    with modes_kept(module) as modes:
+        for inner, training in modes:
+            if training:
+                inner.training = False
         yield
 
 

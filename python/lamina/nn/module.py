@@ -99,7 +99,10 @@ class Module:
     # what is inside
     def _members(self) -> "Iterator[tuple[str, Module | Parameter]]":
         for name, value in vars(self).items():
-            yield from _search(name, value)
+            if isinstance(value, (Module, Parameter)):
+                yield name, value
+            elif isinstance(value, (list, tuple, dict)):
+                yield from _search(name, value)
 
     def children(self) -> "Iterator[Module]":
         """The modules directly inside."""

@@ -109,8 +109,8 @@ def compile(
         answer = lm.compile(model, x[:1])
         scores = answer(x[7:8])
 
-    frozen=True: of a copy of the model as it is now, whose filters are packed once; faster where there are
-    large filters and few pixels.
+    frozen=True: of a copy of the model as it is now, whose filters and recurrent weights are packed once;
+    faster where they are large and pixels or sequences few.
 
     With a target, a loss and an optimizer of all parameters, whole training steps in the mode that the model
     is in:

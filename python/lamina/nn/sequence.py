@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from lamina import config, init, ops
-from lamina.autograd import Tensor, no_grad, record_many
+from lamina.autograd import Tensor, is_recorded, no_grad, record_many
 from lamina.functions import concatenate, stack
 from lamina.nn._cast import floating
 from lamina.nn.dropout import Dropout
@@ -142,6 +142,7 @@ class _Recurrent(Module):
                 at = layer * len(self._directions()) + d
                 inputs = [x, *(s[at] for s in initial), *self._weights(layer, direction)]
                 options = self._options() | self._masks(*x.shape[:2])
+                options["keep"] = contexts is not None or is_recorded(inputs)
                 arrays, ctx = type(self)._forward(
                     *[t.data for t in inputs], lengths=lengths, reverse=direction != "", **options
                 )

@@ -77,6 +77,7 @@ def rnn(
     nonlinearity: str = "tanh",
     recurrent_mask: Any = None,
     zone_h: Any = None,
+    keep: bool = True,
 ) -> tuple[tuple[Array, Array], SequenceContext]:
     """h_t = f(x_t w_ih^T + h_{t-1} w_hh^T + b) (Elman 1990); f is tanh, relu or satlin, min(max(a, 0), 1).
 
@@ -87,12 +88,15 @@ def rnn(
 
     recurrent_mask (N,H) multiplies the state on its way into the product, at every step: recurrent dropout
     (Gal & Ghahramani 2016). Where zone_h (N,T,H) is not 0, a unit keeps its state: zoneout (Krueger et al.
-    2017). ValueError for shapes, lengths, tokens and names that do not fit, TypeError for other than float32
-    or float64 arrays and integer lengths.
+    2017). keep=False forgets what the way back would need a step after it was made: faster and smaller, for
+    predictions, but `rnn_backward` cannot follow. ValueError for shapes, lengths, tokens and names that do
+    not fit, TypeError for other than float32 or float64 arrays and integer lengths.
     """
     check.choice("rnn", "nonlinearity", nonlinearity, ("tanh", "relu", "satlin"))
     masks = (recurrent_mask, zone_h, None)
-    y, h, _, ctx = _forward("rnn", f"rnn_{nonlinearity}", x, h0, None, w_ih, w_hh, b, lengths, reverse, masks)
+    y, h, _, ctx = _forward(
+        "rnn", f"rnn_{nonlinearity}", x, h0, None, w_ih, w_hh, b, lengths, reverse, masks, keep
+    )
     return (y, h), ctx
 
 
@@ -116,6 +120,7 @@ def gru(
     reset_after: bool = True,
     recurrent_mask: Any = None,
     zone_h: Any = None,
+    keep: bool = True,
 ) -> tuple[tuple[Array, Array], SequenceContext]:
     """A gated recurrent unit (Cho et al. 2014), its reset gate behind the product, as in PyTorch and cuDNN.
 
@@ -126,7 +131,7 @@ def gru(
     """
     cell = "gru" if check.flag("gru", "reset_after", reset_after) else "gru_before"
     masks = (recurrent_mask, zone_h, None)
-    y, h, _, ctx = _forward("gru", cell, x, h0, None, w_ih, w_hh, b, lengths, reverse, masks)
+    y, h, _, ctx = _forward("gru", cell, x, h0, None, w_ih, w_hh, b, lengths, reverse, masks, keep)
     return (y, h), ctx
 
 
@@ -151,6 +156,7 @@ def lstm(
     recurrent_mask: Any = None,
     zone_h: Any = None,
     zone_c: Any = None,
+    keep: bool = True,
 ) -> tuple[tuple[Array, Array, Array], SequenceContext]:
     """An LSTM (Hochreiter & Schmidhuber 1997, with the forget gate of Gers et al. 2000).
 
@@ -159,7 +165,7 @@ def lstm(
     Where zone_c (N,T,H) is not 0, c stays. The rest as for `rnn`.
     """
     masks = (recurrent_mask, zone_h, zone_c)
-    y, h, c, ctx = _forward("lstm", "lstm", x, h0, c0, w_ih, w_hh, b, lengths, reverse, masks)
+    y, h, c, ctx = _forward("lstm", "lstm", x, h0, c0, w_ih, w_hh, b, lengths, reverse, masks, keep)
     return (y, h, c), ctx
 
 
@@ -185,6 +191,7 @@ def _forward(
     lengths: Any,
     reverse: bool,
     masks: tuple[Any, Any, Any],
+    keep: bool,
 ) -> tuple[Array, Array, Any, SequenceContext]:
     named = {"h0": h0, "w_ih": w_ih, "w_hh": w_hh, "b": b} | ({"c0": c0} if op == "lstm" else {})
     tokens = isinstance(x, np.ndarray) and x.dtype.kind in "iu"
@@ -199,7 +206,9 @@ def _forward(
     states = [_sorted(packing, s) for s in (h0, *more)]
     c0 = states[1] if more else None
     at, kept_out = (packing.source, packing.offset), _masks(op, h0, steps, packing, masks)
-    y, xh, kept, gates = backend().sequence(cell, rows, *at, states[0], c0, w_ih, w_hh, b, *kept_out)
+    y, xh, kept, gates = backend().sequence(
+        cell, rows, *at, states[0], c0, w_ih, w_hh, b, *kept_out, check.flag(op, "keep", keep)
+    )
     saved = (rows if tokens else None, *at, states[0], c0, w_ih, w_hh, *kept_out, y, xh, kept, gates)
     ctx = SequenceContext(cell, (n, steps), packing, saved)
     ends = packing.source[packing.last] if len(packing.source) else packing.last

@@ -51,6 +51,7 @@ def sequence(
     mask: Array | None,
     zone_h: Array | None,
     zone_c: Array | None,
+    keep: bool = True,
 ) -> tuple[Array, Array, Array | None, Array]:
     """x (R,D) or tokens (R,) -> y (R,H), [x|h before|1] (P,K), of tokens [h before|1]; c or m (P,H) if the
     cell has one, activated gates (P,GH).
