@@ -48,8 +48,11 @@ Conv2dShape conv_shape(const char* op, const Shape& x, const Shape& w, const Opt
   const Conv2dShape s{x[0],         x[1],         x[2],         x[3],          w[0],          w[1],
                       w[2],         OH,           OW,           o.stride[0],   o.stride[1],   o.padding[0],
                       o.padding[1], o.padding[2], o.padding[3], o.dilation[0], o.dilation[1], o.groups};
-  if (!s.is_plain_3x3() && (algorithm == Algorithm::winograd2 || algorithm == Algorithm::winograd4))
-    fail_value(std::string(op) + ": Winograd's algorithm needs 3x3 filters, stride 1, dilation 1 and groups 1");
+  if ((algorithm == Algorithm::winograd2 && !s.is_plain(3) && !s.is_plain(5)) ||
+      (algorithm == Algorithm::winograd4 && !s.is_plain(3)))
+    fail_value(std::string(op) +
+               ": Winograd's algorithm needs 3x3 filters (tiles of 2x2 outputs also 5x5), stride 1, dilation 1 and "
+               "groups 1");
   return s;
 }
 

@@ -16,8 +16,9 @@ struct Conv2dShape {
   Index top, bottom, left, right;  // padding
   Index dilation_h, dilation_w;
   Index groups;
-  bool is_plain_3x3() const {
-    return KH == 3 && KW == 3 && stride_h == 1 && stride_w == 1 && dilation_h == 1 && dilation_w == 1 && groups == 1;
+  bool is_plain(Index kernel) const {
+    return KH == kernel && KW == kernel && stride_h == 1 && stride_w == 1 && dilation_h == 1 && dilation_w == 1 &&
+           groups == 1;
   }
 };
 

@@ -25,29 +25,37 @@ LAMINA_INLINE bool takes_lanes(const Conv2dShape& s, Algorithm asked) {
 // long. Measured on all instruction sets: to bring a channel of a tile to its positions or back takes as long as 16
 // multiply-adds for each; to bring the filters there, as 24 tiles' products, and their sums back, as 96.
 constexpr double kSpreadCost = 16, kFilterCost = 24, kFilterSumsCost = 96;
-inline double winograd_cost(const Conv2dShape& s, Index M, Index rows, Index cols, double filter_cost) {
-  const double tiles = static_cast<double>(s.N * ceil_div(rows, M) * ceil_div(cols, M));
+template <class Way>
+double winograd_cost(const Conv2dShape& s, Index rows, Index cols, double filter_cost) {
+  const double tiles = static_cast<double>(s.N * ceil_div(rows, Way::M) * ceil_div(cols, Way::M));
   const double products = static_cast<double>(s.C) * static_cast<double>(s.O);
-  return static_cast<double>((M + 2) * (M + 2)) *
-         (tiles * (products + kSpreadCost * static_cast<double>(s.C + s.O)) + filter_cost * products);
+  return Way::positions * (tiles * (products + kSpreadCost * static_cast<double>(s.C + s.O)) + filter_cost * products);
 }
-// M, or 0 where direct is faster or does not lose an eighth. Only float: who asks for double asks for exactness.
-template <class T>
-int winograd_tile(const Conv2dShape& s, Algorithm asked, Index rows, Index cols, double filter_cost) {
-  if (asked == Algorithm::winograd2) return 2;
-  if (asked == Algorithm::winograd4) return 4;
-  if (asked != Algorithm::fast || sizeof(T) != sizeof(float) || !s.is_plain_3x3()) return 0;
-  const double two = winograd_cost(s, 2, rows, cols, filter_cost), four = winograd_cost(s, 4, rows, cols, filter_cost);
-  const double direct = 9.0 * static_cast<double>(s.N * rows * cols) * static_cast<double>(s.C * s.O);
-  if ((two < four ? two : four) > 0.875 * direct) return 0;
-  return two <= four ? 2 : 4;
+// Runs f(Filtering) if it was asked for, or direct loses an eighth to it. Only float: who asks for double asks for
+// exactness.
+template <class T, class F>
+bool by_winograd(const Conv2dShape& s, Algorithm asked, Index rows, Index cols, double filter_cost, F&& f) {
+  const bool free = asked == Algorithm::fast && sizeof(T) == sizeof(float);
+  const double direct = 0.875 * static_cast<double>(s.KH * s.KW * s.N * rows * cols) * static_cast<double>(s.C * s.O);
+  const auto cost = [&](auto way) { return winograd_cost<decltype(way)>(s, rows, cols, filter_cost); };
+  constexpr Filtering<2, 3> two{};
+  constexpr Filtering<4, 3> four{};
+  constexpr Filtering<2, 5> five{};
+  if (s.is_plain(3)) {
+    const bool small = cost(two) <= cost(four);
+    if (asked == Algorithm::winograd2 || (free && small && cost(two) <= direct)) return f(two), true;
+    if (asked == Algorithm::winograd4 || (free && !small && cost(four) <= direct)) return f(four), true;
+  } else if (s.is_plain(5)) {
+    if (asked == Algorithm::winograd2 || (free && cost(five) <= direct)) return f(five), true;
+  }
+  return false;
 }
 
 template <class T>
 void conv2d(const Conv2dShape& s, Algorithm algorithm, const T* x, const T* w, const T* b, bool relu, T* y) {
-  const int tile = winograd_tile<T>(s, algorithm, s.OH, s.OW, kFilterCost);
-  if (tile == 2) return conv2d_winograd<T, 2>(s, x, w, b, relu, y);
-  if (tile == 4) return conv2d_winograd<T, 4>(s, x, w, b, relu, y);
+  if (by_winograd<T>(s, algorithm, s.OH, s.OW, kFilterCost,
+                     [&](auto way) { conv2d_winograd<T, decltype(way)>(s, x, w, b, relu, y); }))
+    return;
   if (takes_lanes<T>(s, algorithm)) return conv2d_lanes(s, x, w, b, relu, y);
   if (choose_algorithm(s, algorithm) == Algorithm::im2col) return conv2d_im2col(s, x, w, b, relu, y);
   conv2d_direct(s, x, w, b, relu, y);
@@ -65,9 +73,9 @@ LAMINA_INLINE bool wastes_lanes(const Conv2dShape& s) {
 
 template <class T>
 void conv2d_backward_input(const Conv2dShape& s, Algorithm algorithm, const T* dy, const T* w, T* dx) {
-  const int tile = winograd_tile<T>(s, algorithm, s.H, s.W, kFilterCost);
-  if (tile == 2) return conv2d_winograd_backward_input<T, 2>(s, dy, w, dx);
-  if (tile == 4) return conv2d_winograd_backward_input<T, 4>(s, dy, w, dx);
+  if (by_winograd<T>(s, algorithm, s.H, s.W, kFilterCost,
+                     [&](auto way) { conv2d_winograd_backward_input<T, decltype(way)>(s, dy, w, dx); }))
+    return;
   if (takes_lanes<T>(s, algorithm)) return conv2d_lanes_backward_input(s, dy, w, dx);
   if ((algorithm == Algorithm::automatic || algorithm == Algorithm::fast) && wastes_lanes<T>(s))
     algorithm = Algorithm::im2col;
@@ -77,9 +85,9 @@ void conv2d_backward_input(const Conv2dShape& s, Algorithm algorithm, const T* d
 
 template <class T>
 void conv2d_backward_weight(const Conv2dShape& s, Algorithm algorithm, const T* dy, const T* x, T* dw, T* db) {
-  const int tile = winograd_tile<T>(s, algorithm, s.OH, s.OW, kFilterSumsCost);
-  if (tile == 2) return conv2d_winograd_backward_weight<T, 2>(s, dy, x, dw, db);
-  if (tile == 4) return conv2d_winograd_backward_weight<T, 4>(s, dy, x, dw, db);
+  if (by_winograd<T>(s, algorithm, s.OH, s.OW, kFilterSumsCost,
+                     [&](auto way) { conv2d_winograd_backward_weight<T, decltype(way)>(s, dy, x, dw, db); }))
+    return;
   if (takes_lanes<T>(s, algorithm)) return conv2d_lanes_backward_weight(s, dy, x, dw, db);
   if (choose_algorithm(s, algorithm) == Algorithm::direct) return conv2d_direct_backward_weight(s, dy, x, dw, db);
   conv2d_im2col_backward_weight(s, dy, x, dw);

@@ -91,31 +91,60 @@ LAMINA_INLINE Range windows_over(Index in, Index stride, Index padding, Index ke
   return {reach <= 0 ? 0 : ceil_div(reach, stride), least(outputs, (in + padding) / stride + 1)};
 }
 
+// G windows side by side, whose first pixels' neighbourhoods begin at `corner` and lie `step` apart: each waits for its
+// own last comparison only.
+template <class T, int G, class Code>
+LAMINA_INLINE void max_of_windows(const Pool2dShape& s, bool relu, Range rows, Range cols, const T* corner, Index step,
+                                  T* y, Code* argmax) {
+  typedef IntVec<T> Offsets;
+  const Index first = relu ? s.KH * s.KW : rows.first * s.KW + cols.first;
+  for_vectors<T>(0, s.C, [&](Index c, int lanes) LAMINA_STEP {
+    Vec<T> best[G];
+    Offsets where[G];
+    LAMINA_UNROLL for (int g = 0; g < G; ++g) {
+      const T* const start = corner + g * step + (rows.first * s.W + cols.first) * s.C;
+      best[g] = relu ? splat(T(0)) : load_some(start + c, lanes);
+      where[g] = Offsets{} + static_cast<decltype(where[0][0] + 0)>(first);
+    }
+    for (Index r = rows.first; r < rows.last; ++r) {
+      for (Index q = cols.first; q < cols.last; ++q) {
+        const T* const pixel = corner + (r * s.W + q) * s.C + c;
+        const Offsets here = Offsets{} + static_cast<decltype(where[0][0] + 0)>(r * s.KW + q);
+        LAMINA_UNROLL for (int g = 0; g < G; ++g) {
+          const Vec<T> v = load_some(pixel + g * step, lanes);
+          const Offsets better = ~(v <= best[g]) & (best[g] == best[g]);  // greater, or the first NaN
+          best[g] = better ? v : best[g];
+          where[g] = better ? here : where[g];
+        }
+      }
+    }
+    LAMINA_UNROLL for (int g = 0; g < G; ++g) {
+      store_some(y + g * s.C + c, best[g], lanes);
+      store_code<T>(argmax + g * s.C + c, where[g], lanes);
+    }
+  });
+}
+
 template <class T, class Code>
 void max_pool2d(const Pool2dShape& s, bool relu, const T* x, T* y, Code* argmax) {
-  typedef IntVec<T> Offsets;
+  constexpr int kTogether = 4;
+  constexpr Index kFewBytes = 512;  // of a pixel: beyond, so many windows at a time collide in the cache
   const double cost = kByte * sizeof(T) * static_cast<double>(s.OW * s.C * s.KH * s.KW);
+  const Index step = s.stride_w * s.C;
+  const bool few = s.C * static_cast<Index>(sizeof(T)) <= kFewBytes;
   parallel_for(s.N * s.OH, cost, [&](Index task) {
     const Index n = task / s.OH, oh = task % s.OH;
-    const Range rows = window_range(oh, s.stride_h, s.top, s.KH, s.H);
-    for (Index ow = 0; ow < s.OW; ++ow) {
+    const Range rows = window_range(oh, s.stride_h, s.top, s.KH, s.H), whole{0, s.KW};
+    for (Index ow = 0; ow < s.OW;) {
       const Range cols = window_range(ow, s.stride_w, s.left, s.KW, s.W);
+      const Index last = ow + kTogether - 1, out = (task * s.OW + ow) * s.C;
       const T* corner = x + ((n * s.H + oh * s.stride_h - s.top) * s.W + ow * s.stride_w - s.left) * s.C;
-      const Index out = (task * s.OW + ow) * s.C, first = relu ? s.KH * s.KW : rows.first * s.KW + cols.first;
-      for_vectors<T>(0, s.C, [&](Index c, int lanes) LAMINA_STEP {
-        Vec<T> best = relu ? splat(T(0)) : load_some(corner + (rows.first * s.W + cols.first) * s.C + c, lanes);
-        Offsets where = Offsets{} + static_cast<decltype(where[0] + 0)>(first);
-        for (Index r = rows.first; r < rows.last; ++r) {
-          for (Index q = cols.first; q < cols.last; ++q) {
-            const Vec<T> v = load_some(corner + (r * s.W + q) * s.C + c, lanes);
-            const Offsets better = ~(v <= best) & (best == best);  // greater, or the first NaN
-            best = better ? v : best;
-            where = better ? Offsets{} + static_cast<decltype(where[0] + 0)>(r * s.KW + q) : where;
-          }
-        }
-        store_some(y + out + c, best, lanes);
-        store_code<T>(argmax + out + c, where, lanes);
-      });
+      const bool together = few && cols.first == 0 && last < s.OW && last * s.stride_w - s.left + s.KW <= s.W;
+      if (together)
+        max_of_windows<T, kTogether>(s, relu, rows, whole, corner, step, y + out, argmax + out);
+      else
+        max_of_windows<T, 1>(s, relu, rows, cols, corner, step, y + out, argmax + out);
+      ow += together ? kTogether : 1;
     }
   });
 }

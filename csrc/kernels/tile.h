@@ -25,7 +25,7 @@ constexpr int kMaxRows = 6;  // 12 accumulators, 2 columns, 1 broadcast (and a p
 template <class T>
 constexpr int kPanel = kNV * kLanes<T>;  // columns of a full panel
 
-// How a matrix of columns is cut into panels: full ones, then one that may be a single vector or half a vector wide.
+// How a matrix of columns is cut into panels: full ones, then one that may be narrower by half vectors.
 template <class T>
 LAMINA_INLINE Index panel_count(Index columns) {
   return ceil_div(columns, kPanel<T>);
@@ -33,7 +33,7 @@ LAMINA_INLINE Index panel_count(Index columns) {
 template <class T>
 LAMINA_INLINE int panel_width(Index columns, Index panel) {
   const Index rest = columns - panel * kPanel<T>;
-  return rest <= kHalfLanes<T> ? kHalfLanes<T> : rest <= kLanes<T> ? kLanes<T> : kPanel<T>;
+  return static_cast<int>(least(ceil_div(rest, kHalfLanes<T>) * kHalfLanes<T>, kPanel<T>));
 }
 // Elements before panel p in a packing of `depth` rows: only the last panel may be narrow.
 template <class T>
@@ -62,69 +62,101 @@ struct RowTile {
   bool relu = false;  // of the sums, before they are stored
 };
 
-template <class T, int L, int MR, int NV, bool kKMajor>
-LAMINA_INLINE void multiply_rows(VecOf<T, L> (&acc)[MR][NV], const T* a, Index lda, const T* b, Index length) {
-  for (Index k = 0; k < length; ++k) {
-    VecOf<T, L> column[NV];
-    LAMINA_UNROLL for (int j = 0; j < NV; ++j) column[j] = load_of<T, L>(b + j * L);
+// MR rows of a panel in registers: full vectors, then perhaps half a one.
+template <class T, int kWidth, int MR>
+struct Tile {
+  static constexpr int L = kLanes<T>, kFull = kWidth / L, kRest = kWidth % L;
+  static constexpr int kHalf = kRest > 0 ? kRest : kHalfLanes<T>;
+  VecOf<T, L> full[MR][kFull > 0 ? kFull : 1];
+  VecOf<T, kHalf> half[MR];
+
+  LAMINA_INLINE void load(const T* p, Index ld) {
     LAMINA_UNROLL for (int i = 0; i < MR; ++i) {
-      const VecOf<T, L> row = splat_of<T, L>(kKMajor ? a[i] : a[i * lda]);
-      LAMINA_UNROLL for (int j = 0; j < NV; ++j) acc[i][j] += row * column[j];
+      LAMINA_UNROLL for (int j = 0; j < kFull; ++j) full[i][j] = load_of<T, L>(p + i * ld + j * L);
+      if constexpr (kRest > 0) half[i] = load_of<T, kHalf>(p + i * ld + kFull * L);
     }
-    a += kKMajor ? lda : 1;
-    b += NV * L;
   }
-}
-
-template <class T, int L, int MR, int NV>
-LAMINA_INLINE void store_tile(VecOf<T, L> (&acc)[MR][NV], T* y, Index ldy, int columns) {
-  if (columns == NV * L) {
+  // Of the first columns: a panel's width is chosen so that only its last vector is partial.
+  LAMINA_INLINE void load_some(const T* p, Index ld, int columns) {
+    if (columns == kWidth) return load(p, ld);
+    constexpr int kWhole = kRest > 0 ? kFull : kFull - 1;
     LAMINA_UNROLL for (int i = 0; i < MR; ++i) {
-      LAMINA_UNROLL for (int j = 0; j < NV; ++j) store_of<T, L>(y + i * ldy + j * L, acc[i][j]);
+      LAMINA_UNROLL for (int j = 0; j < kWhole; ++j) full[i][j] = load_of<T, L>(p + i * ld + j * L);
+      const T* const last = p + i * ld + kWhole * L;
+      if constexpr (kRest > 0)
+        half[i] = load_n_of<T, kHalf>(last, columns - kWhole * L);
+      else
+        full[i][kWhole] = load_n_of<T, L>(last, columns - kWhole * L);
     }
-    return;
   }
-  const int last = columns - (NV - 1) * L;  // the panel's width is chosen so that only its last vector is partial
-  LAMINA_UNROLL for (int i = 0; i < MR; ++i) {
-    LAMINA_UNROLL for (int j = 0; j + 1 < NV; ++j) store_of<T, L>(y + i * ldy + j * L, acc[i][j]);
-    store_n_of<T, L>(y + i * ldy + (NV - 1) * L, acc[i][NV - 1], last);
+  LAMINA_INLINE void store(T* p, Index ld) const {
+    LAMINA_UNROLL for (int i = 0; i < MR; ++i) {
+      LAMINA_UNROLL for (int j = 0; j < kFull; ++j) store_of<T, L>(p + i * ld + j * L, full[i][j]);
+      if constexpr (kRest > 0) store_of<T, kHalf>(p + i * ld + kFull * L, half[i]);
+    }
   }
-}
+  LAMINA_INLINE void store_some(T* p, Index ld, int columns) const {
+    if (columns == kWidth) return store(p, ld);
+    constexpr int kWhole = kRest > 0 ? kFull : kFull - 1;
+    LAMINA_UNROLL for (int i = 0; i < MR; ++i) {
+      LAMINA_UNROLL for (int j = 0; j < kWhole; ++j) store_of<T, L>(p + i * ld + j * L, full[i][j]);
+      T* const last = p + i * ld + kWhole * L;
+      if constexpr (kRest > 0)
+        store_n_of<T, kHalf>(last, half[i], columns - kWhole * L);
+      else
+        store_n_of<T, L>(last, full[i][kWhole], columns - kWhole * L);
+    }
+  }
+  LAMINA_INLINE void fill(const Tile<T, kWidth, 1>& row) {
+    LAMINA_UNROLL for (int i = 0; i < MR; ++i) {
+      LAMINA_UNROLL for (int j = 0; j < kFull; ++j) full[i][j] = row.full[0][j];
+      if constexpr (kRest > 0) half[i] = row.half[0];
+    }
+  }
+  // kShared: half a vector's factors come from the whole one's register, which is slower but takes one less.
+  template <bool kShared>
+  LAMINA_INLINE void add_product(int i, T x, const Tile<T, kWidth, 1>& row) {
+    const VecOf<T, L> all = splat_of<T, L>(x);
+    LAMINA_UNROLL for (int j = 0; j < kFull; ++j) full[i][j] += all * row.full[0][j];
+    if constexpr (kRest > 0) {
+      VecOf<T, kHalf> some = splat_of<T, kHalf>(x);
+      if constexpr (kShared && kFull > 0) __builtin_memcpy(&some, &all, sizeof some);
+      half[i] += some * row.half[0];
+    }
+  }
+  LAMINA_INLINE void relu() {
+    LAMINA_UNROLL for (int i = 0; i < MR; ++i) {
+      LAMINA_UNROLL for (int j = 0; j < kFull; ++j) full[i][j] = vrelu(full[i][j]);
+      if constexpr (kRest > 0) half[i] = vrelu(half[i]);
+    }
+  }
+};
 
-template <class T, int L, int MR, int NV>
-LAMINA_INLINE void load_tile(VecOf<T, L> (&acc)[MR][NV], const T* y, Index ldy, int columns) {
-  const int last = columns - (NV - 1) * L;
-  LAMINA_UNROLL for (int i = 0; i < MR; ++i) {
-    LAMINA_UNROLL for (int j = 0; j + 1 < NV; ++j) acc[i][j] = load_of<T, L>(y + i * ldy + j * L);
-    acc[i][NV - 1] =
-        last == L ? load_of<T, L>(y + i * ldy + (NV - 1) * L) : load_n_of<T, L>(y + i * ldy + (NV - 1) * L, last);
-  }
-}
-
-template <class T, int L, int MR, int NV, bool kKMajor>
+template <class T, int kWidth, int MR, bool kKMajor>
 void row_tile(const RowTile<T>& t, const T* a, const T* b, T* y) {
-  VecOf<T, L> acc[MR][NV];
+  Tile<T, kWidth, MR> acc;
+  Tile<T, kWidth, 1> column;
   if (t.accumulate) {
-    load_tile<T, L, MR, NV>(acc, y, t.ldy, t.columns);
+    acc.load_some(y, t.ldy, t.columns);
   } else {
-    VecOf<T, L> start[NV];
-    LAMINA_UNROLL for (int j = 0; j < NV; ++j) {
-      const int n = static_cast<int>(least(t.columns - j * L, L));
-      start[j] =
-          t.bias ? (n == L ? load_of<T, L>(t.bias + j * L) : load_n_of<T, L>(t.bias + j * L, n)) : splat_of<T, L>(T(0));
-    }
-    LAMINA_UNROLL for (int i = 0; i < MR; ++i) { LAMINA_UNROLL for (int j = 0; j < NV; ++j) acc[i][j] = start[j]; }
+    if (t.bias)
+      column.load_some(t.bias, 0, t.columns);
+    else
+      column = {};
+    acc.fill(column);
   }
   for (Index u = 0; u < t.runs; ++u) {
-    multiply_rows<T, L, MR, NV, kKMajor>(acc, a + t.run_offset[u], t.lda, b, t.run_length);
-    b += t.run_length * NV * L;
-  }
-  if (t.relu) {
-    LAMINA_UNROLL for (int i = 0; i < MR; ++i) {
-      LAMINA_UNROLL for (int j = 0; j < NV; ++j) acc[i][j] = vrelu(acc[i][j]);
+    const T* row = a + t.run_offset[u];
+    for (Index k = 0; k < t.run_length; ++k) {
+      column.load(b, 0);
+      LAMINA_UNROLL for (int i = 0; i < MR; ++i)
+          acc.template add_product<kKMajor>(i, kKMajor ? row[i] : row[i * t.lda], column);
+      row += kKMajor ? t.lda : 1;
+      b += kWidth;
     }
   }
-  store_tile<T, L, MR, NV>(acc, y, t.ldy, t.columns);
+  if (t.relu) acc.relu();
+  acc.store_some(y, t.ldy, t.columns);
 }
 
 // The pixels of a block, as outer_tile walks them: images, rows of an image, pixels of a row.
@@ -134,33 +166,27 @@ struct PixelWalk {
   Index b_image_step, b_row_step;          // of b, whose pixels are a panel's width apart
 };
 
-// w (MR rows of NV full vectors, contiguous) += sum over the pixels. kContiguous: input i of a pixel is a[i]; otherwise
+// w (MR rows of a panel, contiguous) += sum over the pixels. kContiguous: input i of a pixel is a[i]; otherwise
 // a[offset[i]].
-template <class T, int L, int MR, int NV, bool kContiguous>
+template <class T, int kWidth, int MR, bool kContiguous>
 void outer_tile(const PixelWalk& walk, const T* a, const Index* offset, const T* b, T* w) {
-  VecOf<T, L> acc[MR][NV];
-  LAMINA_UNROLL for (int i = 0; i < MR; ++i) {
-    LAMINA_UNROLL for (int j = 0; j < NV; ++j) acc[i][j] = load_of<T, L>(w + (i * NV + j) * L);
-  }
+  Tile<T, kWidth, MR> acc;
+  Tile<T, kWidth, 1> column;
+  acc.load(w, kWidth);
   for (Index n = 0; n < walk.images; ++n) {
     for (Index r = 0; r < walk.rows; ++r) {
       const T* pixel = a + n * walk.image_step + r * walk.row_step;
       const T* other = b + n * walk.b_image_step + r * walk.b_row_step;
       for (Index p = 0; p < walk.columns; ++p) {
-        VecOf<T, L> column[NV];
-        LAMINA_UNROLL for (int j = 0; j < NV; ++j) column[j] = load_of<T, L>(other + j * L);
-        LAMINA_UNROLL for (int i = 0; i < MR; ++i) {
-          const VecOf<T, L> row = splat_of<T, L>(kContiguous ? pixel[i] : pixel[offset[i]]);
-          LAMINA_UNROLL for (int j = 0; j < NV; ++j) acc[i][j] += row * column[j];
-        }
+        column.load(other, 0);
+        LAMINA_UNROLL for (int i = 0; i < MR; ++i)
+            acc.template add_product<false>(i, kContiguous ? pixel[i] : pixel[offset[i]], column);
         pixel += walk.pixel_step;
-        other += NV * L;
+        other += kWidth;
       }
     }
   }
-  LAMINA_UNROLL for (int i = 0; i < MR; ++i) {
-    LAMINA_UNROLL for (int j = 0; j < NV; ++j) store_of<T, L>(w + (i * NV + j) * L, acc[i][j]);
-  }
+  acc.store(w, kWidth);
 }
 
 // Tables from a number of rows to the tile of that size.
@@ -169,34 +195,31 @@ using RowTileFn = void (*)(const RowTile<T>&, const T*, const T*, T*);
 template <class T>
 using OuterTileFn = void (*)(const PixelWalk&, const T*, const Index*, const T*, T*);
 
-template <class T, int L, int NV, bool kFlag, int... I>
+template <class T, int kWidth, bool kFlag, int... I>
 struct TileTable {
-  static constexpr RowTileFn<T> row[] = {&row_tile<T, L, I + 1, NV, kFlag>...};
-  static constexpr OuterTileFn<T> outer[] = {&outer_tile<T, L, I + 1, NV, kFlag>...};
+  static constexpr RowTileFn<T> row[] = {&row_tile<T, kWidth, I + 1, kFlag>...};
+  static constexpr OuterTileFn<T> outer[] = {&outer_tile<T, kWidth, I + 1, kFlag>...};
 };
-template <class T, int L, int NV, bool kFlag, int N, int... I>
-struct MakeTable : MakeTable<T, L, NV, kFlag, N - 1, N - 1, I...> {};
-template <class T, int L, int NV, bool kFlag, int... I>
-struct MakeTable<T, L, NV, kFlag, 0, I...> : TileTable<T, L, NV, kFlag, I...> {};
-
-template <class T, bool kFlag>
-using FullTiles = MakeTable<T, kLanes<T>, kNV, kFlag, kMaxRows>;
-template <class T, bool kFlag>
-using VectorTiles = MakeTable<T, kLanes<T>, 1, kFlag, kMaxRows>;
-template <class T, bool kFlag>
-using HalfTiles = MakeTable<T, kHalfLanes<T>, 1, kFlag, kMaxRows>;
+template <class T, int kWidth, bool kFlag, int N = kMaxRows, int... I>
+struct TilesOf : TilesOf<T, kWidth, kFlag, N - 1, N - 1, I...> {};
+template <class T, int kWidth, bool kFlag, int... I>
+struct TilesOf<T, kWidth, kFlag, 0, I...> : TileTable<T, kWidth, kFlag, I...> {};
 
 template <class T, bool kKMajor>
 LAMINA_INLINE RowTileFn<T> row_tile_for(int rows, int width) {
-  return width == kPanel<T>   ? FullTiles<T, kKMajor>::row[rows - 1]
-         : width == kLanes<T> ? VectorTiles<T, kKMajor>::row[rows - 1]
-                              : HalfTiles<T, kKMajor>::row[rows - 1];
+  constexpr int kVector = kLanes<T>, kHalf = kHalfLanes<T>;
+  return width == kPanel<T> ? TilesOf<T, kPanel<T>, kKMajor>::row[rows - 1]
+         : width == kVector ? TilesOf<T, kVector, kKMajor>::row[rows - 1]
+         : width == kHalf   ? TilesOf<T, kHalf, kKMajor>::row[rows - 1]
+                            : TilesOf<T, kVector + kHalf, kKMajor>::row[rows - 1];
 }
 template <class T, bool kContiguous>
 LAMINA_INLINE OuterTileFn<T> outer_tile_for(int rows, int width) {
-  return width == kPanel<T>   ? FullTiles<T, kContiguous>::outer[rows - 1]
-         : width == kLanes<T> ? VectorTiles<T, kContiguous>::outer[rows - 1]
-                              : HalfTiles<T, kContiguous>::outer[rows - 1];
+  constexpr int kVector = kLanes<T>, kHalf = kHalfLanes<T>;
+  return width == kPanel<T> ? TilesOf<T, kPanel<T>, kContiguous>::outer[rows - 1]
+         : width == kVector ? TilesOf<T, kVector, kContiguous>::outer[rows - 1]
+         : width == kHalf   ? TilesOf<T, kHalf, kContiguous>::outer[rows - 1]
+                            : TilesOf<T, kVector + kHalf, kContiguous>::outer[rows - 1];
 }
 
 }  // namespace

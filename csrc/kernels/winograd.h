@@ -1,9 +1,10 @@
-// Winograd's minimal filtering (Winograd 1980; for networks: Lavin & Gray 2016): what 3x3 convolutions of stride 1 share.
+// Winograd's minimal filtering (Winograd 1980; for networks: Lavin & Gray 2016): what convolutions of stride 1 share.
 //
-// M x M outputs of a channel, a tile, depend on A x A inputs, A = M + 2, and on 3 x 3 weights g:
-//   y = O [ (F g F^T) * (I d I^T) ] O^T        I (A,A), F (A,3), O (M,A);  * is element by element, summed over channels
-// so A^2 products do what took 9 M^2: 36 for 144 with M = 4, 16 for 36 with M = 2. The sum over channels makes each of
-// the A^2 positions one product of matrices, tiles x channels times channels x filters.
+// M x M outputs of a channel, a tile, depend on A x A inputs, A = M + R - 1, and on R x R weights g:
+//   y = O [ (F g F^T) * (I d I^T) ] O^T        I (A,A), F (A,R), O (M,A);  * is element by element, summed over channels
+// so A^2 products do what took (M R)^2: of 3x3 filters 36 for 144 with M = 4, 16 for 36 with M = 2; of 5x5 filters 36
+// for 100 with M = 2. The sum over channels makes each of the A^2 positions one product of matrices, tiles x channels
+// times channels x filters.
 //
 // The three matrices multiply polynomials by their values at A points, the last at infinity. Any points
 // are right; these make small errors: all entries of I and O are exact in float, and 5/8 and 3/2 err half as much as the
@@ -14,56 +15,63 @@
 namespace lamina {
 namespace {
 
-template <int M>
-constexpr double kPoints[M + 1] = {};
-template <>
-constexpr double kPoints<2>[] = {0, 1, -1};
-template <>
-constexpr double kPoints<4>[] = {0, 0.625, -0.625, 1.5, -1.5};
-
-template <int M>
-struct WinogradMatrices {
-  double input[M + 2][M + 2], filter[M + 2][3], output[M][M + 2];
+// F(M x M, R x R): the size of a tile and of the filters.
+template <int kOutputs, int kTaps>
+struct Filtering {
+  static constexpr int M = kOutputs, R = kTaps, A = M + R - 1, positions = A * A, taps = R * R;
 };
-template <int M>
-constexpr WinogradMatrices<M> make_winograd() {
-  constexpr int finite = M + 1;
-  WinogradMatrices<M> w{};
+
+template <int A>
+constexpr double kPoints[A - 1] = {};
+template <>
+constexpr double kPoints<4>[] = {0, 1, -1};
+template <>
+constexpr double kPoints<6>[] = {0, 0.625, -0.625, 1.5, -1.5};
+
+template <class Way>
+struct WinogradMatrices {
+  double input[Way::A][Way::A], filter[Way::A][Way::R], output[Way::M][Way::A];
+};
+template <class Way>
+constexpr WinogradMatrices<Way> make_winograd() {
+  constexpr int M = Way::M, R = Way::R, finite = Way::A - 1;
+  constexpr auto points = kPoints<Way::A>;
+  WinogradMatrices<Way> w{};
   for (int i = 0; i <= finite; ++i) {
     double product[finite + 1] = {1}, scale = 1;  // coefficients of the product of (x - point), over the other points
     for (int j = 0, degree = 0; j < finite; ++j) {
       if (j == i) continue;
       ++degree;
-      for (int k = degree; k >= 0; --k) product[k] = (k > 0 ? product[k - 1] : 0) - kPoints<M>[j] * product[k];
-      if (i < finite) scale *= kPoints<M>[i] - kPoints<M>[j];
+      for (int k = degree; k >= 0; --k) product[k] = (k > 0 ? product[k - 1] : 0) - points[j] * product[k];
+      if (i < finite) scale *= points[i] - points[j];
     }
     for (int k = 0; k <= finite; ++k) w.input[i][k] = product[k];
     double power = 1;
-    for (int k = 0; i < finite && k < (M > 3 ? M : 3); ++k, power *= kPoints<M>[i]) {
-      if (k < 3) w.filter[i][k] = power / scale;
+    for (int k = 0; i < finite && k < (M > R ? M : R); ++k, power *= points[i]) {
+      if (k < R) w.filter[i][k] = power / scale;
       if (k < M) w.output[k][i] = power;
     }
   }
-  w.filter[finite][2] = w.output[M - 1][finite] = 1;
+  w.filter[finite][R - 1] = w.output[M - 1][finite] = 1;
   return w;
 }
-template <int M>
-constexpr WinogradMatrices<M> kWinograd = make_winograd<M>();
+template <class Way>
+constexpr WinogradMatrices<Way> kWinograd = make_winograd<Way>();
 
-template <int M>
+template <class Way>
 struct InputMatrix {
-  static constexpr int rows = M + 2, columns = M + 2;
-  static constexpr double at(int i, int j) { return kWinograd<M>.input[i][j]; }
+  static constexpr int rows = Way::A, columns = Way::A;
+  static constexpr double at(int i, int j) { return kWinograd<Way>.input[i][j]; }
 };
-template <int M>
+template <class Way>
 struct FilterMatrix {
-  static constexpr int rows = M + 2, columns = 3;
-  static constexpr double at(int i, int j) { return kWinograd<M>.filter[i][j]; }
+  static constexpr int rows = Way::A, columns = Way::R;
+  static constexpr double at(int i, int j) { return kWinograd<Way>.filter[i][j]; }
 };
-template <int M>
+template <class Way>
 struct OutputMatrix {
-  static constexpr int rows = M, columns = M + 2;
-  static constexpr double at(int i, int j) { return kWinograd<M>.output[i][j]; }
+  static constexpr int rows = Way::M, columns = Way::A;
+  static constexpr double at(int i, int j) { return kWinograd<Way>.output[i][j]; }
 };
 template <class F>
 struct Transposed {
@@ -128,7 +136,7 @@ void spread(const Pixels<T, F::columns>& pixels, Index first, Index n, Index wid
   }
 }
 
-// A convolution in tiles: output row q, column p read input rows q + top .. q + top + 2, columns p + left ...
+// A convolution in tiles: output row q, column p read input rows q + top .. q + top + R - 1, columns p + left ...
 struct TileGrid {
   Index N, H, W, C, top, left;  // of the input
   Index rows, cols, O;          // of the output

@@ -3,7 +3,7 @@
 //   dg = F^T [ sum over tiles: (I d I^T) * (O^T dy O) ] F      db = sum dy
 //
 // The gradient of the forward formula: at each position a product of matrices, filters x tiles times tiles x channels
-// (outer_tile). The sums at the positions are A*A/9 as many as the weights, so a task keeps to as many filters and
+// (outer_tile). The sums at the positions are (A/R)^2 as many as the weights, so a task keeps to as many filters and
 // channels as leave them in L2, together with a block of tiles. Tiles are grouped into chunks by the shape alone; a
 // chunk is summed in order into its own partial result, [panel of channels][position][o][c], and the chunks are added in
 // order. So the sum has one order for any thread count.
@@ -58,24 +58,24 @@ struct WeightBlock {
 };
 
 // One block of tiles onto the partial result w.
-template <class T, int M>
+template <class T, class Way>
 void winograd_outer(const TileGrid& g, const WeightBlock<T>& b, Index first, Index count, const T* dy, const T* x, T* w,
                     T* db) {
-  constexpr int A = M + 2, positions = A * A;
+  constexpr Index positions = Way::positions;
   const Index panels = b.last_panel - b.first_panel, panel_size = positions * b.input_step;
   for (Index t = 0; t < count; ++t) {
     const TilePlace at(g, first + t);
-    const Pixels<T, A> here(x + at.n * g.H * g.W * g.C, g.H, g.W, g.C, at.row + g.top, at.col + g.left, b.zeros);
+    const Pixels<T, Way::A> here(x + at.n * g.H * g.W * g.C, g.H, g.W, g.C, at.row + g.top, at.col + g.left, b.zeros);
     for (Index p = 0; p < panels; ++p) {
       const Index c = (b.first_panel + p) * kPanel<T>;
       const int width = panel_width<T>(g.C, b.first_panel + p);
-      spread<T, InputMatrix<M>>(here, c, least(g.C - c, width), width, b.input_step,
-                                b.inputs + p * panel_size + t * width);
+      spread<T, InputMatrix<Way>>(here, c, least(g.C - c, width), width, b.input_step,
+                                  b.inputs + p * panel_size + t * width);
     }
-    const Pixels<T, M> back(dy + at.n * g.rows * g.cols * g.O, g.rows, g.cols, g.O, at.row, at.col, b.zeros);
-    spread<T, Transposed<OutputMatrix<M>>>(back, b.first_filter, b.filters, whole_vectors<T>(b.filters),
-                                           b.gradient_step, b.gradients + t * b.gradient_row);
-    if (db) add_pixels<T, M>(back, b.first_filter, b.filters, db + b.first_filter);
+    const Pixels<T, Way::M> back(dy + at.n * g.rows * g.cols * g.O, g.rows, g.cols, g.O, at.row, at.col, b.zeros);
+    spread<T, Transposed<OutputMatrix<Way>>>(back, b.first_filter, b.filters, whole_vectors<T>(b.filters),
+                                             b.gradient_step, b.gradients + t * b.gradient_row);
+    if (db) add_pixels(back, b.first_filter, b.filters, db + b.first_filter);
   }
   const PixelWalk walk{1, 1, count, 0, 0, b.gradient_row, 0, 0};
   const Tiles rows(b.filters);
@@ -94,13 +94,13 @@ void winograd_outer(const TileGrid& g, const WeightBlock<T>& b, Index first, Ind
   }
 }
 
-// dw[o] for the channels of panel p: the sum over chunks of its positions, brought back to 3x3.
-template <class T, int M>
+// dw[o] for the channels of panel p: the sum over chunks of its positions, brought back to R x R.
+template <class T, class Way>
 void gather_filter(const WinogradPlan<T>& plan, const T* partial, Index C, Index p, Index o, T* dw) {
-  using F = Transposed<FilterMatrix<M>>;
+  using F = Transposed<FilterMatrix<Way>>;
   const int width = panel_width<T>(C, p);
   const T* const source = partial + panel_offset<T>(p, F::columns * F::columns * plan.O) + o * width;
-  T* const out = dw + o * 9 * C + p * kPanel<T>;
+  T* const out = dw + o * Way::taps * C + p * kPanel<T>;
   for_vectors<T>(0, least(C - p * kPanel<T>, width), [&](Index c, int n) LAMINA_STEP {
     transform<T, F>(
         [&](int i, int j) LAMINA_STEP {
@@ -109,14 +109,14 @@ void gather_filter(const WinogradPlan<T>& plan, const T* partial, Index C, Index
           for (Index k = 1; k < plan.chunks; ++k) sum += load_some(at + k * plan.chunk, n);
           return sum;
         },
-        [&](int i, int j, Vec<T> v) LAMINA_STEP { store_some(out + (i * 3 + j) * C + c, v, n); });
+        [&](int i, int j, Vec<T> v) LAMINA_STEP { store_some(out + (i * Way::R + j) * C + c, v, n); });
   });
 }
 
-template <class T, int M>
+template <class T, class Way>
 void conv2d_winograd_backward_weight(const Conv2dShape& s, const T* dy, const T* x, T* dw, T* db) {
-  constexpr int A = M + 2, positions = A * A;
-  const TileGrid g{s.N, s.H, s.W, s.C, -s.top, -s.left, s.OH, s.OW, s.O, M};
+  constexpr Index positions = Way::positions;
+  const TileGrid g{s.N, s.H, s.W, s.C, -s.top, -s.left, s.OH, s.OW, s.O, Way::M};
   const WinogradPlan<T> plan(g, positions);
   Buffer partial_buffer(sizeof(T) * static_cast<std::size_t>(plan.chunks * plan.chunk));
   T* const partial = partial_buffer.as<T>();
@@ -152,11 +152,11 @@ void conv2d_winograd_backward_weight(const Conv2dShape& s, const T* dy, const T*
     }
     for (Index block = chunk * plan.blocks / plan.chunks; block < (chunk + 1) * plan.blocks / plan.chunks; ++block) {
       const Index first = block * kWeightTiles;
-      winograd_outer<T, M>(g, b, first, least(kWeightTiles, plan.tiles - first), dy, x, w, sums);
+      winograd_outer<T, Way>(g, b, first, least(kWeightTiles, plan.tiles - first), dy, x, w, sums);
     }
   });
   parallel_for(plan.panels * s.O, kByte * sizeof(T) * static_cast<double>(positions * plan.chunks * kPanel<T>),
-               [&](Index task) { gather_filter<T, M>(plan, partial, s.C, task / s.O, task % s.O, dw); });
+               [&](Index task) { gather_filter<T, Way>(plan, partial, s.C, task / s.O, task % s.O, dw); });
   for (Index o = 0; o < s.O; ++o) {
     db[o] = 0;
     for (Index k = 0; k < plan.chunks; ++k) db[o] += partial[(k + 1) * plan.chunk - s.O + o];

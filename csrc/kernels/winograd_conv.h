@@ -27,25 +27,25 @@ LAMINA_INLINE Index spread_row(Index n) {
   return row * static_cast<Index>(sizeof(T)) % 2048 == 0 ? row + kLanes<T> : row;
 }
 
-template <class T, int M>
+template <class T, class Way>
 void spread_filters(const TapFilters<T>& w, Index C, Index O, T* dst) {
-  using F = FilterMatrix<M>;
-  constexpr Index positions = F::rows * F::rows;
+  using F = FilterMatrix<Way>;
+  constexpr Index positions = Way::positions, taps = Way::taps, R = Way::R;
   const Index blocks = ceil_div(C, kFilterBlock);
   const double cost = kByte * sizeof(T) * static_cast<double>(2 * positions * kFilterBlock * kPanel<T>);
-  const std::size_t bytes = sizeof(T) * static_cast<std::size_t>(9 * kFilterBlock * kPanel<T>);
+  const std::size_t bytes = sizeof(T) * static_cast<std::size_t>(taps * kFilterBlock * kPanel<T>);
   parallel_for_scratch(panel_count<T>(O) * blocks, cost, bytes, [&](Index task, void* mine) {
     const Index p = task / blocks, j = p * kPanel<T>, c0 = task % blocks * kFilterBlock,
                 n = least(kFilterBlock, C - c0);
     const int width = panel_width<T>(O, p), columns = static_cast<int>(least(O - j, kPanel<T>));
-    T* const taps = static_cast<T*>(mine);
-    for (Index k = 0; k < 9; ++k) {
-      const T* const source = w.data + k / 3 * w.row + k % 3 * w.col + c0 * w.in + j * w.out;
-      pack_panel<T>({source, w.in, w.out}, n, columns, width, taps + k * n * width);
+    T* const packed = static_cast<T*>(mine);
+    for (Index k = 0; k < taps; ++k) {
+      const T* const source = w.data + k / R * w.row + k % R * w.col + c0 * w.in + j * w.out;
+      pack_panel<T>({source, w.in, w.out}, n, columns, width, packed + k * n * width);
     }
     T* const out = dst + panel_offset<T>(p, positions * C) + c0 * width;
     for_vectors<T>(0, n * width, [&](Index i, int lanes) LAMINA_STEP {
-      transform<T, F>([&](int r, int s) LAMINA_STEP { return load_some(taps + (r * 3 + s) * n * width + i, lanes); },
+      transform<T, F>([&](int r, int s) LAMINA_STEP { return load_some(packed + (r * R + s) * n * width + i, lanes); },
                       [&](int r, int s, Vec<T> v)
                           LAMINA_STEP { store_some(out + (r * F::rows + s) * C * width + i, v, lanes); });
     });
@@ -53,10 +53,10 @@ void spread_filters(const TapFilters<T>& w, Index C, Index O, T* dst) {
 }
 
 // Products of one tile, products[position * step + column], to its outputs: those of `rows` x `cols` that there are.
-template <class T, int M>
+template <class T, class Way>
 void gather_tile(const T* products, Index step, Index columns, const T* bias, bool relu, T* y, Index row, Index pixel,
                  Index rows, Index cols) {
-  using F = OutputMatrix<M>;
+  using F = OutputMatrix<Way>;
   for_vectors<T>(0, columns, [&](Index o, int n) LAMINA_STEP {
     const Vec<T> start = bias ? load_some(bias + o, n) : splat(T(0));
     transform<T, F>([&](int i, int j) LAMINA_STEP { return load_some(products + (i * F::columns + j) * step + o, n); },
@@ -68,13 +68,13 @@ void gather_tile(const T* products, Index step, Index columns, const T* bias, bo
   });
 }
 
-template <class T, int M>
+template <class T, class Way>
 void winograd_conv(const TileGrid& g, const T* x, const TapFilters<T>& w, const T* bias, bool relu, T* y) {
-  constexpr int A = M + 2, positions = A * A;
+  constexpr Index positions = Way::positions;
   const Index tiles = g.tiles(), panels = panel_count<T>(g.O), row = spread_row<T>(g.C), zero = 0;
   if (tiles == 0) return;
   const WeightBuffer filters(sizeof(T) * static_cast<std::size_t>(positions * g.C * panels * kPanel<T>), &kMaker);
-  if (!filters.is_filled()) spread_filters<T, M>(w, g.C, g.O, filters.as<T>());
+  if (!filters.is_filled()) spread_filters<T, Way>(w, g.C, g.O, filters.as<T>());
   const Index fit = kTileBytes / (positions * row * static_cast<Index>(sizeof(T)));
   const Index block = greatest(kMaxRows, least(kMostTiles, fit / kMaxRows * kMaxRows)), blocks = ceil_div(tiles, block);
   const Index step = padded_row(block * row, sizeof(T)), out_step = padded_row(block * kPanel<T>, sizeof(T));
@@ -88,8 +88,8 @@ void winograd_conv(const TileGrid& g, const T* x, const TapFilters<T>& w, const 
     fill_zero(zeros, g.C);
     for (Index t = 0; t < count; ++t) {
       const TilePlace at(g, first + t);
-      const Pixels<T, A> pixels(x + at.n * g.H * g.W * g.C, g.H, g.W, g.C, at.row + g.top, at.col + g.left, zeros);
-      spread<T, InputMatrix<M>>(pixels, 0, g.C, whole_vectors<T>(g.C), step, inputs + t * row);
+      const Pixels<T, Way::A> pixels(x + at.n * g.H * g.W * g.C, g.H, g.W, g.C, at.row + g.top, at.col + g.left, zeros);
+      spread<T, InputMatrix<Way>>(pixels, 0, g.C, whole_vectors<T>(g.C), step, inputs + t * row);
     }
     const Tiles rows(count);
     for (Index p = 0; p < panels; ++p) {
@@ -110,23 +110,24 @@ void winograd_conv(const TileGrid& g, const T* x, const TapFilters<T>& w, const 
       for (Index t = 0; t < count; ++t) {
         const TilePlace at(g, first + t);
         T* const out = y + ((at.n * g.rows + at.row) * g.cols + at.col) * g.O + j;
-        gather_tile<T, M>(products + t * width, out_step, least(g.O - j, kPanel<T>), bias ? bias + j : nullptr, relu,
-                          out, g.cols * g.O, g.O, g.rows - at.row, g.cols - at.col);
+        gather_tile<T, Way>(products + t * width, out_step, least(g.O - j, kPanel<T>), bias ? bias + j : nullptr, relu,
+                            out, g.cols * g.O, g.O, g.rows - at.row, g.cols - at.col);
       }
     }
   });
 }
 
-template <class T, int M>
+template <class T, class Way>
 void conv2d_winograd(const Conv2dShape& s, const T* x, const T* w, const T* b, bool relu, T* y) {
-  const TileGrid g{s.N, s.H, s.W, s.C, -s.top, -s.left, s.OH, s.OW, s.O, M};
-  winograd_conv<T, M>(g, x, {w, 0, 3 * s.C, s.C, 1, 9 * s.C}, b, relu, y);
+  const TileGrid g{s.N, s.H, s.W, s.C, -s.top, -s.left, s.OH, s.OW, s.O, Way::M};
+  winograd_conv<T, Way>(g, x, {w, 0, Way::R * s.C, s.C, 1, Way::taps * s.C}, b, relu, y);
 }
 
-template <class T, int M>
+template <class T, class Way>
 void conv2d_winograd_backward_input(const Conv2dShape& s, const T* dy, const T* w, T* dx) {
-  const TileGrid g{s.N, s.OH, s.OW, s.O, s.top - 2, s.left - 2, s.H, s.W, s.C, M};
-  winograd_conv<T, M>(g, dy, {w + 8 * s.C, 0, -3 * s.C, -s.C, 9 * s.C, 1}, nullptr, false, dx);
+  constexpr Index R = Way::R, taps = Way::taps;
+  const TileGrid g{s.N, s.OH, s.OW, s.O, s.top - (R - 1), s.left - (R - 1), s.H, s.W, s.C, Way::M};
+  winograd_conv<T, Way>(g, dy, {w + (taps - 1) * s.C, 0, -R * s.C, -s.C, taps * s.C, 1}, nullptr, false, dx);
 }
 
 }  // namespace

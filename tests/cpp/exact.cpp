@@ -105,18 +105,20 @@ void check_conv(const Conv2dShape& s) {
               }
         }
   std::vector<Algorithm> algorithms{Algorithm::automatic, Algorithm::direct, Algorithm::im2col};
-  if (s.is_plain_3x3()) algorithms.insert(algorithms.end(), {Algorithm::winograd2, Algorithm::winograd4});
+  if (s.is_plain(3)) algorithms.push_back(Algorithm::winograd4);
+  if (s.is_plain(3) || s.is_plain(5)) algorithms.push_back(Algorithm::winograd2);
   for (const Algorithm algorithm : algorithms) {
     Array<T> ty(y.size()), tdx(dx.size()), tdw(dw.size()), tdb(db.size());
     kernels<T>().conv2d(s, algorithm, x.data(), w.data(), b.data(), false, ty.data());
     kernels<T>().conv2d_backward_input(s, algorithm, dy.data(), w.data(), tdx.data());
     kernels<T>().conv2d_backward_weight(s, algorithm, dy.data(), x.data(), tdw.data(), tdb.data());
-    if (algorithm == Algorithm::winograd4)  // rounds, by much less than a half
+    const bool rounds = algorithm == Algorithm::winograd4 || (algorithm == Algorithm::winograd2 && s.is_plain(5));
+    if (rounds)  // by much less than a half
       for (Array<T>* found : {&ty, &tdx, &tdw})
         for (T& v : *found) v = std::fabs(v - std::round(v)) < T(0.01) ? std::round(v) : v;
     expect("conv2d", ty, y);
     kernels<T>().conv2d(s, algorithm, x.data(), w.data(), b.data(), true, ty.data());
-    if (algorithm == Algorithm::winograd4)
+    if (rounds)
       for (T& v : ty) v = std::fabs(v - std::round(v)) < T(0.01) ? std::round(v) : v;
     expect("conv2d, relu", ty, rectified(y), 8);
     expect("conv2d_backward_input", tdx, dx);
@@ -267,6 +269,8 @@ void check_all() {
   check_gemm<T>(7, 5, 3);
   check_gemm<T>(33, 70, 129);
   check_gemm<T>(130, 17, 600);
+  check_gemm<T>(15, 53, 40);
+  check_gemm<T>(9, 27, 30);
   //              N  H  W   C   O  KH KW OH OW  stride padding     dilation groups
   check_conv<T>({2, 6, 7, 3, 5, 3, 3, 6, 7, 1, 1, 1, 1, 1, 1, 1, 1, 1});
   check_conv<T>({3, 9, 10, 21, 35, 3, 3, 8, 11, 1, 1, 0, 1, 2, 1, 1, 1, 1});
@@ -274,6 +278,7 @@ void check_all() {
   check_conv<T>({3, 9, 9, 8, 8, 3, 3, 5, 5, 1, 1, 0, 0, 0, 0, 2, 2, 2});
   check_conv<T>({2, 8, 8, 6, 6, 3, 3, 8, 8, 1, 1, 1, 1, 1, 1, 1, 1, 6});
   check_conv<T>({2, 5, 5, 16, 48, 1, 1, 5, 5, 1, 1, 0, 0, 0, 0, 1, 1, 1});
+  check_conv<T>({3, 9, 7, 11, 20, 5, 5, 9, 7, 1, 1, 2, 2, 2, 2, 1, 1, 1});
   check_pool<T>({2, 6, 6, 19, 2, 2, 3, 3, 2, 2, 0, 0, 0, 0});
   check_pool<T>({1, 7, 9, 5, 3, 3, 4, 5, 2, 2, 1, 1, 1, 1});
   check_sequence<T>(3, 3, 2, 3, false);

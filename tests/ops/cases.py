@@ -135,6 +135,7 @@ CONV2D = [
         _conv("1x1_stride", (2, 5, 6, 3), 5, (1, 1), stride=2),
         _conv("1x1_pad", (1, 3, 4, 3), 5, (1, 1), padding=1),
         _conv("5x5", (2, 8, 9, 3), 4, (5, 5), padding=2),
+        _conv("vector_and_a_half", (2, 7, 6, 11), 20, (5, 5), padding=2),
         _conv("7x7", (1, 11, 12, 3), 4, (7, 7), stride=2, padding=3),
         _conv("1x5", (2, 4, 9, 3), 4, (1, 5), padding=(0, 2)),
         _conv("3x1", (2, 7, 4, 3), 4, (3, 1), padding=(1, 0)),

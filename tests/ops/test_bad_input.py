@@ -205,7 +205,8 @@ VALUE_ERRORS = {
     ),
     "conv_winograd_kernel": (
         _conv(w=f(4, 3, 5, 3), algorithm="winograd2"),
-        "conv2d: algorithm 'winograd2' needs 3 x 3 filters, stride 1, dilation 1 and groups 1, got 3 x 5",
+        "conv2d: algorithm 'winograd2' needs 3 x 3 or 5 x 5 filters, stride 1, dilation 1 and groups 1, got "
+        "3 x 5",
     ),
     "conv_algorithm_none": (_conv(algorithm=None), "conv2d: unknown algorithm None: expected one of 'auto'"),
     "conv_unknown_fit": (_conv(fit="round"), "conv2d: unknown fit 'round': expected one of 'floor', 'exact'"),

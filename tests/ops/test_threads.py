@@ -60,6 +60,7 @@ LARGE = [
             ("few_channels", (4, 33, 31, 3), (17, 3, 3, 3)),
         ]
     ),
+    _images("conv2d", "5x5-winograd2", (9, 24, 23, 40), (70, 5, 5, 40), algorithm="winograd2", padding=2),
     *(
         _images(op, name, (8, 41, 40, 19), **options)
         for op in ("max_pool2d", "avg_pool2d")

@@ -21,19 +21,21 @@ from lamina import ops
 from tests.ops import oracle
 from tests.ops.cases import Case
 
-POINTS = {2: [0, 1, -1], 4: [0, 5 / 8, -5 / 8, 3 / 2, -3 / 2]}
+POINTS = {4: [0, 1, -1], 6: [0, 5 / 8, -5 / 8, 3 / 2, -3 / 2]}  # by a tile's inputs
+TILES = [(2, 3), (4, 3), (2, 5)]  # outputs and taps, in each direction
 
 
-def matrices(m):
+def matrices(m, r):
     """I, F, O of tiles of m x m outputs, from the points: values of polynomials, and Lagrange's formula."""
-    points = POINTS[m]
-    i, f, o = np.zeros((m + 2, m + 2)), np.zeros((m + 2, 3)), np.zeros((m, m + 2))
+    a = m + r - 1
+    points = POINTS[a]
+    i, f, o = np.zeros((a, a)), np.zeros((a, r)), np.zeros((m, a))
     for row, point in enumerate(points):
         others = [p for p in points if p != point]
-        i[row, : m + 1] = np.poly(others)[::-1]
-        f[row] = point ** np.arange(3) / np.prod([point - p for p in others])
+        i[row, : a - 1] = np.poly(others)[::-1]
+        f[row] = point ** np.arange(r) / np.prod([point - p for p in others])
         o[:, row] = point ** np.arange(m)
-    i[m + 1], f[m + 1, 2], o[m - 1, m + 1] = np.poly(points)[::-1], 1, 1
+    i[-1], f[-1, -1], o[-1, -1] = np.poly(points)[::-1], 1, 1
     return i, f, o
 
 
@@ -56,18 +58,18 @@ def convolve(parts, x, w, top, left, rows, cols):
     i, f, o = parts
     m = len(o)
     down, across = -(-rows // m), -(-cols // m)
-    inputs = spread(i, windows(x, m + 2, m, top, left, down, across))
+    inputs = spread(i, windows(x, len(i), m, top, left, down, across))
     products = np.einsum("nyxabc,oabc->nyxabo", inputs, spread(f, w), optimize=True)
     y = spread(o, products).transpose(0, 1, 3, 2, 4, 5)
     return y.reshape(len(x), down * m, across * m, len(w))[:, :rows, :cols]
 
 
 def filters(parts, x, dy, top, left):
-    """dw (O,3,3,C) by the same tiles."""
+    """dw (O,R,R,C) by the same tiles."""
     i, f, o = parts
     m = len(o)
     down, across = -(-dy.shape[1] // m), -(-dy.shape[2] // m)
-    inputs = spread(i, windows(x, m + 2, m, top, left, down, across))
+    inputs = spread(i, windows(x, len(i), m, top, left, down, across))
     outputs = spread(o.T, windows(dy, m, m, 0, 0, down, across))
     return spread(f.T, np.einsum("nyxabc,nyxabo->oabc", inputs, outputs, optimize=True))
 
@@ -78,7 +80,8 @@ def most(matrix):
 
 def bounds(m, arrays, dy, padding, dtype):
     """Of y, and of each gradient by name; the definition's own sums in float64 are part of it."""
-    i, f, o = matrices(m)
+    taps = arrays["w"].shape[1]
+    i, f, o = matrices(m, taps)
     sizes = tuple(map(np.abs, (i, f, o)))
     a = {name: np.abs(array.astype(np.float64)) for name, array in arrays.items()}
     (top, left), (n, h, wide, c), (rows, cols, out) = padding, a["x"].shape, dy.shape[1:]
@@ -92,39 +95,39 @@ def bounds(m, arrays, dy, padding, dtype):
     turned = a["w"][:, ::-1, ::-1].transpose(3, 1, 2, 0)
     dy = np.abs(dy.astype(np.float64))
     y = convolve(sizes, a["x"], a["w"], -top, -left, rows, cols) + a["b"]
-    dx = convolve(sizes, dy, turned, top - 2, left - 2, h, wide)
+    dx = convolve(sizes, dy, turned, top - taps + 1, left - taps + 1, h, wide)
     dw = filters(sizes, a["x"], dy, -top, -left)
     k = 2 * most(i) + 2 * most(o.T) + tiles + 2 * (most(f.T) + 1)
-    return gamma(around + c, 9 * c + 1) * y, {
-        "x": gamma(around + out, 9 * out) * dx,
+    return gamma(around + c, taps * taps * c + 1) * y, {
+        "x": gamma(around + out, taps * taps * out) * dx,
         "w": gamma(k, n * rows * cols) * dw,
         "b": gamma(n * rows * cols, n * rows * cols) * dy.sum(axis=(0, 1, 2)),
     }
 
 
-def _case(x, o, padding, algorithm):
-    shapes = {"x": x, "w": (o, 3, 3, x[3]), "b": (o,)}
-    name = "x".join(map(str, x)) + f"to{o}-{padding}".replace(" ", "")
+def _case(x, o, padding, algorithm, taps=3):
+    shapes = {"x": x, "w": (o, taps, taps, x[3]), "b": (o,)}
+    name = "x".join(map(str, x)) + f"to{o}-{padding}-{taps}x{taps}".replace(" ", "")
     return Case("conv2d", name, shapes, {"padding": padding, "algorithm": algorithm}, algorithm)
 
 
 CASES = [
-    _case(x, o, padding, f"winograd{m}")
+    _case(x, o, padding, f"winograd{m}", r)
+    for m, r in TILES
     for x, o, padding in [
-        ((1, 3, 3, 1), 1, 0),  # one output
+        ((1, r, r, 1), 1, 0),  # one output
         ((2, 6, 6, 1), 2, 0),  # one whole tile
         ((2, 5, 7, 2), 3, 1),
         ((1, 9, 4, 3), 5, 2),
         ((2, 8, 8, 4), 4, 1),
-        ((1, 1, 2, 3), 4, 1),  # nothing but border
-        ((1, 5, 5, 3), 2, (3, 4)),  # more padding than filter
+        ((1, 1, 2, 3), 4, r // 2),  # nothing but border
+        ((1, 5, 5, 3), 2, (r, r + 1)),  # more padding than filter
         ((1, 6, 11, 3), 7, ((0, 1), (2, 0))),
         ((1, 7, 5, 17), 33, 1),
         ((1, 6, 6, 40), 70, 1),
         ((19, 4, 4, 16), 8, 1),  # several blocks of tiles
         ((0, 5, 6, 3), 4, 1),
     ]
-    for m in (2, 4)
 ]
 
 
@@ -156,21 +159,21 @@ def test_within_the_bound(case, dtype):
         assert (np.abs(grad - right_grads[name]) <= allowed[name]).all(), f"gradient of {name}"
 
 
-@pytest.mark.parametrize("m", [2, 4])
-def test_the_bound_finds_an_entry_that_is_wrong_by_a_thousandth(m):
+@pytest.mark.parametrize(("m", "r"), TILES)
+def test_the_bound_finds_an_entry_that_is_wrong_by_a_thousandth(m, r):
     """Of each matrix each entry, zeros too, in the forward pass and in the gradient of the filters."""
-    case = _case((1, 6, 6, 4), 6, 0, f"winograd{m}")
+    case = _case((1, m + r + 1, m + r + 1, 4), 6, 0, f"winograd{m}", r)
     arrays, dy, _, (right_y, right_grads) = _results(case, np.float32, "normal")
     allowed_y, allowed = bounds(m, arrays, dy, (0, 0), np.float32)
     x, w = (arrays[name].astype(np.float64) for name in "xw")
-    right = matrices(m)
-    assert (np.abs(convolve(right, x, w, 0, 0, 4, 4) + arrays["b"] - right_y) <= allowed_y).all()
+    right = matrices(m, r)
+    assert (np.abs(convolve(right, x, w, 0, 0, m + 2, m + 2) + arrays["b"] - right_y) <= allowed_y).all()
     assert (np.abs(filters(right, x, dy, 0, 0) - right_grads["w"]) <= allowed["w"]).all()
     for which, matrix in enumerate(right):
         for place in np.ndindex(matrix.shape):
             wrong = [part.copy() for part in right]
             wrong[which][place] += 1e-3
-            y = convolve(wrong, x, w, 0, 0, 4, 4) + arrays["b"]
+            y = convolve(wrong, x, w, 0, 0, m + 2, m + 2) + arrays["b"]
             assert (np.abs(y - right_y) > allowed_y).any(), f"matrix {which}, entry {place}"
             dw = filters(wrong, x, dy.astype(np.float64), 0, 0)
             assert (np.abs(dw - right_grads["w"]) > allowed["w"]).any(), f"matrix {which}, entry {place}"
@@ -178,7 +181,9 @@ def test_the_bound_finds_an_entry_that_is_wrong_by_a_thousandth(m):
 
 @pytest.mark.usefixtures("machine")
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("case", [c for c in CASES if c.variant == "winograd2"], ids=lambda case: case.id)
+@pytest.mark.parametrize(
+    "case", [c for c in CASES if c.variant == "winograd2" and c.shapes["w"][1] == 3], ids=lambda case: case.id
+)
 def test_small_tiles_are_exact_on_whole_numbers(case, dtype):
     """Their matrices hold 0, 1, 1/2 and their negatives alone, so no sum of small whole numbers rounds."""
     _, _, (y, grads), (right_y, right_grads) = _results(case, dtype, "integers")
@@ -187,9 +192,9 @@ def test_small_tiles_are_exact_on_whole_numbers(case, dtype):
         np.testing.assert_array_equal(grad, right_grads[name], err_msg=f"gradient of {name}")
 
 
-def _large(dtype=np.float32):
+def _large(dtype=np.float32, taps=3):
     rng = np.random.default_rng(0)
-    shapes = (8, 12, 12, 32), (48, 3, 3, 32)
+    shapes = (8, 12, 12, 32), (48, taps, taps, 32)
     return [rng.standard_normal(shape).astype(dtype) for shape in shapes]
 
 
@@ -202,9 +207,10 @@ def _same(found, right):
     return [np.array_equal(a, b) for a, b in zip(found, right, strict=True)]
 
 
-def test_where_it_wins_it_is_taken_unless_precision_is_high(isa):
-    x, w = _large()
-    direct, winograd = _passes(x, w, "direct"), _passes(x, w, "winograd4")
+@pytest.mark.parametrize(("taps", "algorithm"), [(3, "winograd4"), (5, "winograd2")])
+def test_where_it_wins_it_is_taken_unless_precision_is_high(taps, algorithm, isa):
+    x, w = _large(taps=taps)
+    direct, winograd = _passes(x, w, "direct"), _passes(x, w, algorithm)
     assert _same(winograd, direct) == [False] * 3
     assert _same(_passes(x, w, "auto"), winograd) == [True] * 3
     with lm.set_conv_precision("high"):
@@ -232,28 +238,34 @@ def test_a_transposed_convolution_takes_it_too(isa):
         ((8, 12, 12, 32), (48, 3, 3, 32), {"stride": 2}),
         ((8, 12, 12, 32), (48, 3, 3, 32), {"dilation": 2}),
         ((8, 12, 12, 64), (48, 3, 3, 32), {"groups": 2}),
-        ((8, 12, 12, 32), (48, 5, 5, 32), {}),
+        ((8, 12, 12, 32), (48, 3, 5, 32), {}),
+        ((8, 12, 12, 32), (48, 7, 7, 32), {}),
+        ((8, 12, 12, 3), (16, 5, 5, 3), {}),
+        ((1, 4, 4, 32), (48, 5, 5, 32), {"padding": 2}),
     ],
 )
 def test_elsewhere_it_is_not_taken(x, w, options, isa):
     rng = np.random.default_rng(0)
     x, w = (rng.standard_normal(shape).astype(np.float32) for shape in (x, w))
-    found, _ = ops.conv2d(x, w, padding=1, **options)
-    np.testing.assert_array_equal(found, ops.conv2d(x, w, padding=1, algorithm="direct", **options)[0])
+    options = {"padding": 1, **options}
+    found, _ = ops.conv2d(x, w, **options)
+    np.testing.assert_array_equal(found, ops.conv2d(x, w, algorithm="direct", **options)[0])
 
 
-def test_float64_is_never_rounded_more(isa):
-    x, w = _large(np.float64)
+@pytest.mark.parametrize("taps", [3, 5])
+def test_float64_is_never_rounded_more(taps, isa):
+    x, w = _large(np.float64, taps)
     assert _same(_passes(x, w, "auto"), _passes(x, w, "direct")) == [True] * 3
 
 
-def test_nan_reaches_at_most_three_pixels_further_than_the_filter(isa):
-    x, w = _large()
+@pytest.mark.parametrize("taps", [3, 5])
+def test_nan_reaches_at_most_three_pixels_further_than_the_filter(taps, isa):
+    x, w = _large(taps=taps)
     x[0, 5, 6, 3] = np.nan
-    y, _ = ops.conv2d(x, w, padding=1)
+    y, _ = ops.conv2d(x, w, padding=taps // 2)
     rows, cols = np.nonzero(np.isnan(y).any(axis=3)[0])
-    assert {4, 5, 6} <= set(rows)
-    assert set(rows) <= set(range(1, 10))
-    assert {5, 6, 7} <= set(cols)
-    assert set(cols) <= set(range(2, 11))
+    for seen, at in ((rows, 5), (cols, 6)):
+        reach = taps // 2
+        assert set(range(at - reach, at + reach + 1)) <= set(seen)
+        assert set(seen) <= set(range(at - reach - 3, at + reach + 4))
     assert not np.isnan(y[1:]).any()

@@ -8,7 +8,8 @@ from lamina.ops import _windows as windows
 from lamina.ops._check import Array, Pair, Sides
 from lamina.ops._into import NOWHERE, Into, fills
 
-_ALGORITHMS = ("auto", "im2col", "direct", "winograd2", "winograd4")
+_WINOGRAD = {"winograd2": ((3, 3), (5, 5)), "winograd4": ((3, 3),)}  # the filters that they are for
+_ALGORITHMS = ("auto", "im2col", "direct", *_WINOGRAD)
 
 
 class Conv2dContext(NamedTuple):
@@ -44,13 +45,14 @@ def conv2d(
     x (N,H,W,C), w (O,KH,KW,C/groups), b (O,) or None -> y (N,OH,OW,O), where for zero padding P on each side
     OH = floor((H - dilation (KH - 1) - 1 + 2P)/stride) + 1. Pairs are (vertical, horizontal).
 
-    padding: an int, a pair, two pairs ((top, bottom), (left, right)), "valid" (none) or "same" (TensorFlow's
-    rule: OH = ceil(H/stride), an odd rest goes below and right). groups: group g of the filters sees only
-    group g of the channels. algorithm: "im2col" and "direct" compute the same by different kernels;
-    "winograd2" and "winograd4" take Winograd's tiles of 2x2 or 4x4 outputs, which round more, for 3x3 filters
-    of stride, dilation and groups 1; "auto" chooses (`lamina.set_conv_precision`). fit: "floor" ignores rows
-    and columns that a stride leaves over; "exact" refuses such a stride. relu: max(y, 0) in the same pass
-    over memory; leave y unchanged until backward then.
+    padding: an int, a pair, two pairs ((top, bottom), (left, right)), "valid" (none) or "same"
+    (TensorFlow's rule: OH = ceil(H/stride), an odd rest goes below and right). groups: group g of the
+    filters sees only group g of the channels. algorithm: "im2col" and "direct" compute the same by
+    different kernels; "winograd2" and "winograd4" take Winograd's tiles of 2x2 or 4x4 outputs, which round
+    more, for filters of 3x3 ("winograd2" also 5x5) and stride, dilation and groups 1; "auto" chooses
+    (`lamina.set_conv_precision`). fit: "floor" ignores rows and columns that a stride leaves over; "exact"
+    refuses such a stride. relu: max(y, 0) in the same pass over memory; leave y unchanged until backward
+    then.
 
     Raises ValueError for shapes and values that do not fit, TypeError for arrays not of one float dtype.
     """
@@ -111,10 +113,12 @@ def _check_arrays(x: Any, w: Any, b: Any) -> tuple[Array, Array, Array | None]:
 
 def _chosen(algorithm: str, kernel: Pair, stride: Pair, dilation: Pair, groups: int) -> str:
     check.choice("conv2d", "algorithm", algorithm, _ALGORITHMS)
-    plain = kernel == (3, 3) and (*stride, *dilation, groups) == (1, 1, 1, 1, 1)
-    if algorithm.startswith("winograd") and not plain:
+    plain = (*stride, *dilation, groups) == (1, 1, 1, 1, 1)
+    sizes = _WINOGRAD.get(algorithm)
+    if sizes and not (plain and kernel in sizes):
+        needed = " or ".join(f"{height} x {width}" for height, width in sizes)
         raise ValueError(
-            f"conv2d: algorithm {algorithm!r} needs 3 x 3 filters, stride 1, dilation 1 and groups 1, got "
+            f"conv2d: algorithm {algorithm!r} needs {needed} filters, stride 1, dilation 1 and groups 1, got "
             f"{kernel[0]} x {kernel[1]}, stride {stride}, dilation {dilation} and groups {groups}"
         )
     return conv_algorithm(algorithm)
