@@ -1,6 +1,7 @@
 """`python bench`: the compiled kernels against NumPy's, whole training steps, and an epoch of LeNet-5.
 
 `python bench papers`: published results beside ours. `python bench memory`: whether long runs grow.
+`python bench profile`: which kernels a training step's time goes to.
 """
 
 import importlib
@@ -24,6 +25,9 @@ def main() -> int:
     if sys.argv[1:2] == ["memory"]:
         memory = _with_lamina("memory")
         return memory.run(memory.parse(sys.argv[2:])) if memory else 2
+    if sys.argv[1:2] == ["profile"]:
+        calls = _with_lamina("calls")
+        return calls.run(calls.parse(sys.argv[2:])) if calls else 2
     options = command_line.parse()
     stem = Path("bench-results", time.strftime("%Y-%m-%d-%H%M%S"))
     options.json = options.json or stem.with_suffix(".json")

@@ -37,16 +37,20 @@ class Trainer:
             p.data = p.data.astype(dtype)
         self.loss = nn.CrossEntropyLoss() if network.loss == "cross_entropy" else nn.MSELoss()
         self.optimizer = optim.Adam(self.model.parameters(), lr)
-        self._compiled: dict[Any, Callable[..., float]] = {}
+        self._compiled: dict[Any, Any] = {}
 
     def step(self, x: np.ndarray, y: np.ndarray) -> float:
         """A step as `fit` makes it: compiled, where the backend can."""
         if not config.has_plans():
             return self._plain(x, y)
+        return self.compiled(x, y)(x, y)
+
+    def compiled(self, x: np.ndarray, y: np.ndarray) -> Any:
+        """The step for batches of these shapes."""
         shapes = x.shape, y.shape
         if shapes not in self._compiled:
             self._compiled[shapes] = lm.compile(self.model, x, y, loss=self.loss, optimizer=self.optimizer)
-        return self._compiled[shapes](x, y)
+        return self._compiled[shapes]
 
     def _plain(self, x: np.ndarray, y: np.ndarray) -> float:
         self.optimizer.zero_grad()

@@ -106,7 +106,7 @@ py::tuple sequence_backward(const std::string& name, const py::array& dy, const 
                             const std::optional<py::array>& c0, const py::array& w_ih, const py::array& w_hh,
                             const std::optional<py::array>& mask, const std::optional<py::array>& zone_h,
                             const std::optional<py::array>& zone_c, const py::array& y, const py::array& xh,
-                            const std::optional<py::array>& kept, const py::array& gates) {
+                            const std::optional<py::array>& kept, const py::array& gates, bool needs_dx) {
   const char* op = "sequence_backward";
   const Cell cell = cell_named(op, name);
   const bool lstm = cell == Cell::lstm;
@@ -138,12 +138,13 @@ py::tuple sequence_backward(const std::string& name, const py::array& dy, const 
                   .zone_h = nullptr,
                   .zone_c = nullptr};
     set_masks(op, s, mask, zone_h, zone_c, cell, q);
-    py::array dx = allocate<T>({tokens ? 0 : s.R, s.D}), dh0 = allocate<T>(state), dw_ih = allocate<T>(from_x),
+    const bool to_x = needs_dx && !tokens;
+    py::array dx = allocate<T>({to_x ? s.R : 0, s.D}), dh0 = allocate<T>(state), dw_ih = allocate<T>(from_x),
               dw_hh = allocate<T>(from_h), db = allocate<T>({bias_count(cell) * s.H});
     SequenceGradient<T> d{.dy = input<T>(op, "dy", dy, {s.R, s.H}),
                           .dh_last = input<T>(op, "dh_last", dh_last, state),
                           .dc_last = optional_input<T>(op, "dc_last", dc_last, state),
-                          .dx = data<T>(dx),
+                          .dx = to_x ? data<T>(dx) : nullptr,
                           .dh0 = data<T>(dh0),
                           .dc0 = nullptr,
                           .dw_ih = data<T>(dw_ih),
@@ -156,7 +157,7 @@ py::tuple sequence_backward(const std::string& name, const py::array& dy, const 
       dc0 = found;
     }
     run([=] { kernels<T>().sequence_backward(cell, s, q, d); });
-    return py::make_tuple(tokens ? py::object(py::none()) : py::object(dx), dh0, dc0, dw_ih, dw_hh, db);
+    return py::make_tuple(to_x ? py::object(dx) : py::object(py::none()), dh0, dc0, dw_ih, dw_hh, db);
   });
 }
 
@@ -168,7 +169,7 @@ void bind_sequence(py::module_& m) {
         arg("w_hh"), arg("b"), arg("mask"), arg("zone_h"), arg("zone_c"), arg("keep") = true);
   m.def("sequence_backward", &sequence_backward, arg("cell"), arg("dy"), arg("dh_last"), arg("dc_last"), arg("tokens"),
         arg("source"), arg("offset"), arg("h0"), arg("c0"), arg("w_ih"), arg("w_hh"), arg("mask"), arg("zone_h"),
-        arg("zone_c"), arg("y"), arg("xh"), arg("kept"), arg("gates"));
+        arg("zone_c"), arg("y"), arg("xh"), arg("kept"), arg("gates"), arg("needs_dx") = true);
 }
 
 }  // namespace lamina

@@ -1,5 +1,6 @@
 #include "bindings/plan.h"
 
+#include <chrono>
 #include <cstring>
 
 #include "bindings/checks.h"
@@ -61,6 +62,23 @@ std::vector<py::array> Plan::inputs() {
 }
 
 std::vector<py::array> Plan::operator()(const std::vector<py::array>& inputs, const std::vector<py::function>& hosts) {
+  return replay(inputs, hosts, nullptr);
+}
+
+std::vector<double> Plan::times(const std::vector<py::array>& inputs, const std::vector<py::function>& hosts) {
+  std::vector<double> seconds;
+  replay(inputs, hosts, &seconds);
+  return seconds;
+}
+
+std::vector<std::pair<std::string, std::vector<Index>>> Plan::names() const {
+  std::vector<std::pair<std::string, std::vector<Index>>> found;
+  for (const Call& call : calls_) found.emplace_back(call.op, call.shape);
+  return found;
+}
+
+std::vector<py::array> Plan::replay(const std::vector<py::array>& inputs, const std::vector<py::function>& hosts,
+                                    std::vector<double>* seconds) {
   if (!ready_) throw std::runtime_error("compile: this plan was not recorded");
   if (inputs.size() != inputs_.size() || hosts.size() != host_count_)
     throw std::runtime_error("compile: this plan was recorded for other arguments");
@@ -78,12 +96,27 @@ std::vector<py::array> Plan::operator()(const std::vector<py::array>& inputs, co
   std::lock_guard<std::mutex> lock(mutex_);
   hosts_ = &hosts;
   for (std::size_t i = 0; i < inputs_.size(); ++i) std::memcpy(inputs_[i].block, from[i], inputs_[i].bytes);
-  for (const auto& call : calls_) call();
+  for (const Call& call : calls_) {
+    if (!seconds) {
+      call.run();
+      continue;
+    }
+    const auto start = std::chrono::steady_clock::now();
+    call.run();
+    seconds->push_back(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+  }
   for (std::size_t i = 0; i < results_.size(); ++i) std::memcpy(to[i], results_[i].block, results_[i].bytes);
   return results;
 }
 
+void Plan::add(std::function<void()> call) {
+  next_.run = std::move(call);
+  calls_.push_back(std::move(next_));
+  next_ = {};
+}
+
 void Plan::add_host() {
+  next_ = {"Python", {}, {}};
   add([this, number = host_count_++] {
     py::gil_scoped_acquire hold;
     (*hosts_)[number]();
@@ -125,6 +158,7 @@ void Plan::give(void* block) {
 }
 
 void Plan::hold(const char* op, const py::array& array) {
+  if (next_.op.empty()) next_ = {op, shape_of(array), {}};
   auto* data = const_cast<void*>(array.data());
   const auto after = blocks_.upper_bound(data);
   if (after != blocks_.begin()) {
@@ -153,6 +187,8 @@ void bind_plan(py::module_& m) {
       .def("hold", &Plan::hold, arg("op"), arg("array"))
       .def("add_host", &Plan::add_host)
       .def("__call__", &Plan::operator(), arg("inputs"), arg("hosts"))
+      .def("times", &Plan::times, arg("inputs"), arg("hosts"))
+      .def_property_readonly("names", &Plan::names)
       .def_property_readonly("bytes", &Plan::bytes)
       .def_property_readonly("calls", &Plan::size)
       .def_property_readonly("constants", &Plan::constants);

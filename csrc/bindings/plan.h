@@ -7,6 +7,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -38,11 +39,15 @@ class Plan : public std::enable_shared_from_this<Plan> {
   // hosts: the host's functions in the order in which they were called; none of them is kept, for what they hold
   // holds the plan.
   std::vector<py::array> operator()(const std::vector<py::array>& inputs, const std::vector<py::function>& hosts);
+  // One run -> seconds of each call.
+  std::vector<double> times(const std::vector<py::array>& inputs, const std::vector<py::function>& hosts);
+  // Of each call: the op, and the shape of the first array that it was given.
+  std::vector<std::pair<std::string, std::vector<Index>>> names() const;
 
   py::array allocate(const py::dtype& dtype, const std::vector<Index>& shape, std::size_t bytes);
   void hold(const char* op, const py::array& array);
   py::list constants() const { return constants_; }
-  void add(std::function<void()> call) { calls_.push_back(std::move(call)); }
+  void add(std::function<void()> call);
   void add_host();
   std::size_t bytes() const;
   bool frozen() const { return frozen_; }
@@ -56,11 +61,20 @@ class Plan : public std::enable_shared_from_this<Plan> {
     std::size_t bytes;
   };
 
+  struct Call {
+    std::string op;
+    std::vector<Index> shape;
+    std::function<void()> run;
+  };
+
+  std::vector<py::array> replay(const std::vector<py::array>& inputs, const std::vector<py::function>& hosts,
+                                std::vector<double>* seconds);
   py::array array(const py::dtype& dtype, const std::vector<Index>& shape, void* block);
   void* take(std::size_t bytes);
   void give(void* block);
 
-  std::vector<std::function<void()>> calls_;
+  std::vector<Call> calls_;
+  Call next_;  // what is known of the call that is being prepared
   std::map<void*, std::size_t> blocks_;
   std::multimap<std::size_t, void*> unused_;
   py::list constants_;

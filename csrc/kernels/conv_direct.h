@@ -142,7 +142,7 @@ LAMINA_INLINE void run_offsets(const TapGrid& g, const Window<T>& x, Index* offs
 // out.
 template <class T>
 void direct_panel(const TapGrid& g, Window<T> x, RowTile<T> t, const T* panel, int width, Index first, Index rows,
-                  Index cols, T* y) {
+                  Index cols, bool read_ahead, T* y) {
   const Tiles tiles(cols);
   const Index* const run_offset = t.run_offset;
   const Index runs_a_row = t.runs / greatest(1, g.row_taps);
@@ -155,7 +155,9 @@ void direct_panel(const TapGrid& g, Window<T> x, RowTile<T> t, const T* panel, i
     T* out = y + q * g.out_row;
     for (Index i = 0; i < tiles.count; ++i) {
       const int n = tiles.rows(i);
-      for (int r = 0; r < n; ++r) __builtin_prefetch(out + r * g.out_col, 1);  // to write soon
+      prefetch_rows<T, true>(out, n, g.out_col, t.columns);
+      if (read_ahead && i + 1 < tiles.count)
+        prefetch_rows(a + n * t.lda, 1, 0, static_cast<int>(tiles.rows(i + 1) * t.lda));
       row_tile_for<T, false>(n, width)(t, a, b, out);
       a += n * t.lda;
       out += n * g.out_col;
@@ -217,7 +219,7 @@ void direct_conv(const TapGrid& g, Index N, const T* x, const T* packed, const T
         const Window<T> here{x0.data + (n - n0) * image_step, x0.row, x0.pixel};
         T* out = y + n * g.out_image + first * g.out_row + group * g.columns + j;
         direct_panel(g, here, t, panel, panel_width<T>(g.columns, p), first, joined ? 1 : rows,
-                     joined ? rows * g.cols : g.cols, out);
+                     joined ? rows * g.cols : g.cols, joined && p == 0, out);
       }
     }
   });

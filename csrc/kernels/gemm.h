@@ -16,7 +16,8 @@ constexpr Index kDepth = 512;      // a panel of 512 x 32 floats is 64 KiB: it s
 constexpr Index kBlockRows = 112;  // 112 x 512 floats of a: another 224 KiB
 constexpr Index kFewBlocks = 4;    // of rows, for which panels are not shared
 constexpr Index kMostTasks = 32;
-constexpr Index kShortColumns = 128;  // k's, up to which columns of a stay in L1 between two panels
+constexpr Index kGap = 32;            // elements between rows of a, up to which they are asked for as one stretch
+constexpr Index kShortColumns = 256;  // k's, up to which a's columns are read where they lie, slice by slice
 
 // How the tiles read a: rows where they lie; columns where they lie (a transposed view, as in x^T dy); or packed, as
 // rows where a's own collide in the cache, as k-major tiles otherwise.
@@ -47,6 +48,7 @@ struct GemmSlice {
   MatrixView<T> a;  // of packed tiles: their start
   ReadA how;
   Index depth;
+  Index ldb = 0;  // if not 0, b is one panel where it lies, its rows that far apart
 };
 
 template <class T>
@@ -91,18 +93,28 @@ void gemm_block(const GemmSlice<T>& s, Index i, Index rows, Index first, Index l
                 const T* bias, bool accumulate, bool relu = false) {
   const Tiles tiles(rows);
   const Index zero = 0;
+  const bool read_ahead = s.how == ReadA::kRows && s.a.rs <= s.depth + kGap;
   for (Index p = first; p < last; ++p) {
     const int width = panel_width<T>(columns, p);
     const Index j = p * kPanel<T>;
-    RowTile<T> t{
-        s.how == ReadA::kColumns ? s.a.cs : s.a.rs,      s.depth, 1, &zero, ldc, bias ? bias + j : nullptr, accumulate,
-        static_cast<int>(least(columns - j, kPanel<T>)), relu};
+    RowTile<T> t{s.how == ReadA::kColumns ? s.a.cs : s.a.rs,
+                 s.depth,
+                 1,
+                 &zero,
+                 ldc,
+                 bias ? bias + j : nullptr,
+                 accumulate,
+                 static_cast<int>(least(columns - j, kPanel<T>)),
+                 relu,
+                 s.ldb ? s.ldb : width};
     const T* panel = s.b + panel_offset<T>(p, s.depth);
     Index row = i;
     for (Index tile = 0; tile < tiles.count; ++tile) {
       const int n = tiles.rows(tile);
       T* out = c + row * ldc + j;
-      for (int r = 0; r < n; ++r) __builtin_prefetch(out + r * ldc, 1);
+      prefetch_rows<T, true>(out, n, ldc, t.columns);
+      if (read_ahead && p == first && tile + 1 < tiles.count)
+        prefetch_rows(s.a.data + (row + n) * s.a.rs, 1, 0, static_cast<int>(tiles.rows(tile + 1) * s.a.rs));
       if (s.how == ReadA::kPackedTiles) {
         t.lda = n;
         row_tile_for<T, true>(n, width)(t, s.a.data + row * s.depth, panel, out);
@@ -145,7 +157,8 @@ void gemm_shared_panels(Index M, Index N, Index K, MatrixView<T> a, MatrixView<T
   }
 }
 
-// Panel by panel; each packed by its task, slice by slice.
+// Panel by panel; each packed by its task, slice by slice. Where there are many slices and a's columns are read, so are
+// b's rows where they lie: to pack them takes longer than what few rows of c gain by it.
 template <class T>
 void gemm_own_panels(Index M, Index N, Index K, MatrixView<T> a, MatrixView<T> b, T* c, Index ldc, const T* bias,
                      bool accumulate, bool relu) {
@@ -155,16 +168,20 @@ void gemm_own_panels(Index M, Index N, Index K, MatrixView<T> a, MatrixView<T> b
   Buffer packed_a(is_packed(how) ? sizeof(T) * static_cast<std::size_t>(M * K) : 0);
   for (Index k0 = 0; is_packed(how) && k0 < K; k0 += kDepth)
     pack_a<T>({a.data + k0 * a.cs, a.rs, a.cs}, how, M, least(K - k0, kDepth), packed_a.as<T>() + k0 * M);
+  const bool k_major = how == ReadA::kColumns || how == ReadA::kPackedTiles;
   const double cost = 2.0 * static_cast<double>((M + 4) * K * kPanel<T>);
   parallel_for_scratch(
       panel_count<T>(N), cost, sizeof(T) * static_cast<std::size_t>(kPanel<T> * most), [&](Index p, void* mine) {
         T* const panel = static_cast<T*>(mine);
         const Index j = p * kPanel<T>;
         const int columns = static_cast<int>(least(N - j, kPanel<T>)), width = panel_width<T>(N, p);
+        const bool in_place = k_major && K > kDepth && b.cs == 1 && columns == width;
         for (Index k0 = 0; k0 < greatest(K, 1); k0 += slice_depth) {
           const Index depth = least(K - k0, slice_depth);
-          pack_panel<T>({b.data + k0 * b.rs + j * b.cs, b.rs, b.cs}, depth, columns, width, panel);
-          GemmSlice<T> slice{panel, {a.data + k0 * a.cs, a.rs, a.cs}, how, depth};
+          const MatrixView<T> rows{b.data + k0 * b.rs + j * b.cs, b.rs, b.cs};
+          if (!in_place) pack_panel<T>(rows, depth, columns, width, panel);
+          GemmSlice<T> slice{
+              in_place ? rows.data : panel, {a.data + k0 * a.cs, a.rs, a.cs}, how, depth, in_place ? b.rs : 0};
           if (is_packed(how)) slice.a = {packed_a.as<T>() + k0 * M, depth, 1};
           for (Index rb = 0; rb < blocks.split.count; ++rb)
             gemm_block(slice, blocks.begin(rb), blocks.split.rows(rb), 0, 1, columns, c + j, ldc,

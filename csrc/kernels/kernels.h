@@ -55,7 +55,7 @@ constexpr Index kFewSequences = 3;
 template <class T>
 struct SequenceGradient {
   const T *dy, *dh_last, *dc_last;
-  T *dx, *dh0, *dc0, *dw_ih, *dw_hh, *db;
+  T *dx, *dh0, *dc0, *dw_ih, *dw_hh, *db;  // dx: null if nobody needs it
 };
 
 // One step of one sequence through `layers` recurrent layers of H units and a dense layer of O.

@@ -47,6 +47,15 @@ LAMINA_INLINE void transpose_square(const T* src, Index lds, T* dst, Index ldd) 
   LAMINA_UNROLL for (int i = 0; i < W; ++i) store(dst + i * ldd, r[i]);
 }
 
+// Asks for the lines of n rows of `columns` elements, to write them soon or else to read them.
+template <class T, bool kWrite = false>
+LAMINA_INLINE void prefetch_rows(const T* p, int n, Index ld, int columns) {
+  constexpr int kLine = 64 / static_cast<int>(sizeof(T));
+  for (int i = 0; i < n; ++i)
+    for (int j = 0; j < columns; j += kLine) __builtin_prefetch(p + i * ld + j, kWrite);
+}
+constexpr Index kAhead = 16;  // rows that are asked for before they are packed
+
 // One panel of b: dst[k][j], k < depth, j < width; columns from `columns` on are zero.
 template <class T>
 void pack_panel(MatrixView<T> b, Index depth, int columns, int width, T* dst) {
@@ -54,6 +63,7 @@ void pack_panel(MatrixView<T> b, Index depth, int columns, int width, T* dst) {
   if (b.cs == 1) {
     for (Index k = 0; k < depth; ++k) {
       const T* row = b.data + k * b.rs;
+      prefetch_rows(row + kAhead * b.rs, 1, 0, columns);
       int j = 0;
       for (; j + W <= columns; j += W) store(dst + k * width + j, load(row + j));
       if (j < columns)

@@ -300,7 +300,7 @@ template <class T, Cell kCell>
 void run_sequence_backward(const SequenceShape& s, const Sequence<T>& q, const SequenceGradient<T>& d) {
   constexpr Index G = gate_count(kCell), blocks = bias_count(kCell);
   constexpr bool lstm = kCell == Cell::lstm, before = kCell == Cell::gru_before;
-  const Index H = s.H, D = features(s, q), P = s.total(), ld = apart<T>(blocks * H),
+  const Index H = s.H, D = d.dx ? s.D : 0, P = s.total(), ld = apart<T>(blocks * H),
               whole = is_gru(kCell) ? 2 * H : G * H;
   if (P < s.R && D > 0) fill_zero(d.dx, s.R * D);
   Buffer da_buffer(sizeof(T) * static_cast<std::size_t>(P * ld));

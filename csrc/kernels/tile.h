@@ -60,6 +60,7 @@ struct RowTile {
   bool accumulate;    // start from y instead
   int columns;        // of this panel, at most its width
   bool relu = false;  // of the sums, before they are stored
+  Index ldb = 0;      // between k's of b, if a is k-major; else they are a panel's width apart
 };
 
 // MR rows of a panel in registers: full vectors, then perhaps half a one.
@@ -152,7 +153,7 @@ void row_tile(const RowTile<T>& t, const T* a, const T* b, T* y) {
       LAMINA_UNROLL for (int i = 0; i < MR; ++i)
           acc.template add_product<kKMajor>(i, kKMajor ? row[i] : row[i * t.lda], column);
       row += kKMajor ? t.lda : 1;
-      b += kWidth;
+      b += kKMajor ? t.ldb : kWidth;
     }
   }
   if (t.relu) acc.relu();

@@ -190,9 +190,10 @@ def sequence_backward(
     xh: _Array,
     kept: _Array | None,
     gates: _Array,
+    needs_dx: bool = True,
 ) -> tuple[_Array | None, _Array, _Array | None, _Array, _Array, _Array]:
     """dy (R,H); dh_last, dc_last (N,H), of the states after the last steps
-    -> dx (of tokens None), dh0, dc0, dw_ih, dw_hh, db."""
+    -> dx (of tokens, or if not needed, None), dh0, dc0, dw_ih, dw_hh, db."""
 
 # recurrent step ---------------------------------------------------------------------------------------
 def recurrent_step(
@@ -421,6 +422,8 @@ class Plan:
     recording that failed. add_host() says that the next of the functions `hosts` is to be called here. Arrays
     that no kernel made, and those that are given to hold(), are taken to be the same on every run:
     `constants` has them, each with the name of the op that read it. frozen: parameters stay as they are now.
+    times() makes the calls once -> seconds of each; `names`: the op of each, and the shape of what it read
+    first.
     """
 
     def __init__(self, inputs: Sequence[npt.NDArray[Any]], frozen: bool) -> None: ...
@@ -435,6 +438,11 @@ class Plan:
     def __call__(
         self, inputs: Sequence[npt.NDArray[Any]], hosts: Sequence[Callable[[], None]]
     ) -> list[npt.NDArray[Any]]: ...
+    def times(
+        self, inputs: Sequence[npt.NDArray[Any]], hosts: Sequence[Callable[[], None]]
+    ) -> list[float]: ...
+    @property
+    def names(self) -> list[tuple[str, list[int]]]: ...
     @property
     def bytes(self) -> int: ...
     @property

@@ -98,7 +98,8 @@ def test_every_option_of_a_forward_has_a_gradient_case(name):
 
 
 _WITHOUT_DX = [
-    *("conv2d", "conv_transpose2d", "k_sparse_linear", "linear", "locally_connected2d", "tied_k_sparse")
+    *("conv2d", "conv_transpose2d", "k_sparse_linear", "linear", "locally_connected2d", "tied_k_sparse"),
+    *("rnn", "gru", "lstm"),
 ]
 
 

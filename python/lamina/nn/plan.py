@@ -19,7 +19,7 @@ import numpy.typing as npt
 from lamina.autograd import Tensor, no_grad
 from lamina.nn.modes import evaluating
 from lamina.nn.plan_step import CompiledStep, Loss
-from lamina.nn.recorded import NotCompiled, Places, Planned, Recorded, another, equal, in_dtype
+from lamina.nn.recorded import Call, NotCompiled, Places, Planned, Recorded, another, equal, in_dtype
 from lamina.nn.summary import watchers
 from lamina.ops import _check as check
 
@@ -49,12 +49,21 @@ class Compiled(Planned):
 
     def __call__(self, x: npt.ArrayLike) -> Array:
         """x -> the model's result, a new array. ValueError for other shapes, TypeError for masks."""
+        given = self._ready(x)
+        (result,) = self._plan(given)
+        return result
+
+    def profile(self, x: npt.ArrayLike, runs: int = 10) -> list[Call]:
+        """How long each call takes, the median of some runs; errors as of a call."""
+        given = self._ready(x)
+        return self._plan.profile([given], runs)
+
+    def _ready(self, x: npt.ArrayLike) -> Array:
         given = in_dtype("a compiled model", "x", x, self.dtype)
         if not self._places.are_current():
             with self._lock:
                 self._record(given)
-        (result,) = self._plan(given)
-        return result
+        return given
 
     def __repr__(self) -> str:
         shape, name = "x".join(map(str, self.shape)), type(self._model()).__name__

@@ -5,7 +5,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,14 @@ Array = npt.NDArray[Any]
 
 class NotCompiled(ValueError):
     """The model cannot be compiled; the message says why."""
+
+
+class Call(NamedTuple):
+    """Of a plan: the op (or "Python"), the shape of the first array that it reads, and how long it took."""
+
+    op: str
+    shape: tuple[int, ...]
+    seconds: float
 
 
 class Recorded:
@@ -56,6 +64,16 @@ class Recorded:
         """What `run` makes of other inputs, in new arrays."""
         found: list[Array] = self._plan(inputs, self._hosts)
         return found
+
+    def profile(self, inputs: Sequence[Array], runs: int) -> list[Call]:
+        """Each call with the median of its times."""
+        if runs < 1:
+            raise ValueError(f"profile: runs must be at least 1, got {runs}")
+        times = np.median([self._plan.times(inputs, self._hosts) for _ in range(runs)], axis=0)
+        return [
+            Call(op, tuple(shape), float(seconds))
+            for (op, shape), seconds in zip(self._plan.names, times, strict=True)
+        ]
 
     @property
     def calls(self) -> int:

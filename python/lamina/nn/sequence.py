@@ -148,7 +148,7 @@ class _Recurrent(Module):
                 )
                 if contexts is not None:
                     contexts.append(ctx)
-                y, *states = record_many(arrays, inputs, type(self)._backward, ctx)
+                y, *states = record_many(arrays, inputs, type(self)._backward, ctx, x.requires_grad)
                 outputs.append(y)
                 for found, part in zip(final, states, strict=True):
                     found.append(part)

@@ -101,10 +101,10 @@ def rnn(
 
 
 def rnn_backward(
-    dy: Any, dh_last: Any, ctx: SequenceContext
+    dy: Any, dh_last: Any, ctx: SequenceContext, needs_dx: bool = True
 ) -> tuple[Array | None, Array, Array, Array, Array]:
-    """dy (N,T,H), dh_last (N,H) -> dx, dh0, dw_ih, dw_hh, db."""
-    dx, dh0, _, dw_ih, dw_hh, db = _backward("rnn_backward", dy, dh_last, None, ctx)
+    """dy (N,T,H), dh_last (N,H) -> dx (None of tokens or if it is not needed), dh0, dw_ih, dw_hh, db."""
+    dx, dh0, _, dw_ih, dw_hh, db = _backward("rnn_backward", dy, dh_last, None, ctx, needs_dx)
     return dx, dh0, dw_ih, dw_hh, db
 
 
@@ -136,10 +136,10 @@ def gru(
 
 
 def gru_backward(
-    dy: Any, dh_last: Any, ctx: SequenceContext
+    dy: Any, dh_last: Any, ctx: SequenceContext, needs_dx: bool = True
 ) -> tuple[Array | None, Array, Array, Array, Array]:
-    """dy (N,T,H), dh_last (N,H) -> dx, dh0, dw_ih, dw_hh, db."""
-    dx, dh0, _, dw_ih, dw_hh, db = _backward("gru_backward", dy, dh_last, None, ctx)
+    """dy (N,T,H), dh_last (N,H) -> dx (None of tokens or if it is not needed), dh0, dw_ih, dw_hh, db."""
+    dx, dh0, _, dw_ih, dw_hh, db = _backward("gru_backward", dy, dh_last, None, ctx, needs_dx)
     return dx, dh0, dw_ih, dw_hh, db
 
 
@@ -170,10 +170,10 @@ def lstm(
 
 
 def lstm_backward(
-    dy: Any, dh_last: Any, dc_last: Any, ctx: SequenceContext
+    dy: Any, dh_last: Any, dc_last: Any, ctx: SequenceContext, needs_dx: bool = True
 ) -> tuple[Array | None, Array, Array, Array, Array, Array]:
-    """dy (N,T,H), dh_last and dc_last (N,H) -> dx, dh0, dc0, dw_ih, dw_hh, db."""
-    return _backward("lstm_backward", dy, dh_last, dc_last, ctx)
+    """dy (N,T,H), dh_last and dc_last (N,H) -> dx (or None), dh0, dc0, dw_ih, dw_hh, db."""
+    return _backward("lstm_backward", dy, dh_last, dc_last, ctx, needs_dx)
 
 
 _GATES = {"rnn": (1, 1), "gru": (3, 4), "gru_before": (3, 3), "lstm": (4, 4)}  # in the weights, in the bias
@@ -237,7 +237,7 @@ def _masks(op: str, h0: Array, steps: int, packing: Packing, given: tuple[Any, A
 
 
 def _backward(
-    op: str, dy: Any, dh_last: Any, dc_last: Any, ctx: SequenceContext
+    op: str, dy: Any, dh_last: Any, dc_last: Any, ctx: SequenceContext, needs_dx: bool
 ) -> tuple[Any, Array, Any, Array, Array, Array]:
     (n, steps), packing, y = ctx.shape, ctx.packing, ctx.arrays[-4]
     hidden = y.shape[1]
@@ -248,7 +248,7 @@ def _backward(
     if packing.order is not None:
         into = [_sorted(packing, d) for d in into]
     dx, dh0, dc0, dw_ih, dw_hh, db = backend().sequence_backward(
-        ctx.cell, dy.reshape(n * steps, hidden), into[0], (*into, None)[1], *ctx.arrays
+        ctx.cell, dy.reshape(n * steps, hidden), into[0], (*into, None)[1], *ctx.arrays, needs_dx
     )
     dc0 = hosted.again(_unsorted, packing, dc0) if ctx.cell == "lstm" else None
     dx = None if dx is None else dx.reshape(n, steps, dw_ih.shape[1])

@@ -135,8 +135,9 @@ def sequence_backward(
     xh: Array,
     kept: Array | None,
     gates: Array,
+    needs_dx: bool = True,
 ) -> tuple[Array | None, Array, Array | None, Array, Array, Array]:
-    """-> dx (of tokens None), dh0, dc0, dw_ih, dw_hh, db."""
+    """-> dx (of tokens, or if not needed, None), dh0, dc0, dw_ih, dw_hh, db."""
     features, hidden, steps = w_ih.shape[1] if tokens is None else 0, w_hh.shape[1], list(_steps(offset))
     x, earlier = xh[:, :features], xh[:, features : features + hidden]
     dh0, dc0 = dh_last.copy(), None if dc_last is None else dc_last.copy()
@@ -200,6 +201,8 @@ def sequence_backward(
         dw_ih = np.zeros((w_ih.shape[1], w_ih.shape[0]), dy.dtype)
         np.add.at(dw_ih, tokens[source], da)
         return None, dh0, dc0, np.ascontiguousarray(dw_ih.T), dw_hh, db
-    dx = np.zeros((len(y), features), dy.dtype)
-    dx[source] = da @ w_ih
+    dx = None
+    if needs_dx:
+        dx = np.zeros((len(y), features), dy.dtype)
+        dx[source] = da @ w_ih
     return dx, dh0, dc0, da.T @ x, dw_hh, db
