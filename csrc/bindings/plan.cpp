@@ -110,13 +110,14 @@ std::vector<py::array> Plan::replay(const std::vector<py::array>& inputs, const 
 }
 
 void Plan::add(std::function<void()> call) {
+  if (next_.op.empty() && !calls_.empty()) next_ = {calls_.back().op, calls_.back().shape, {}};  // the same op's
   next_.run = std::move(call);
   calls_.push_back(std::move(next_));
   next_ = {};
 }
 
-void Plan::add_host() {
-  next_ = {"Python", {}, {}};
+void Plan::add_host(const std::string& name) {
+  next_.op = "Python, " + name;
   add([this, number = host_count_++] {
     py::gil_scoped_acquire hold;
     (*hosts_)[number]();
@@ -185,7 +186,7 @@ void bind_plan(py::module_& m) {
       .def("abandon", &Plan::abandon)
       .def("inputs", &Plan::inputs)
       .def("hold", &Plan::hold, arg("op"), arg("array"))
-      .def("add_host", &Plan::add_host)
+      .def("add_host", &Plan::add_host, arg("name"))
       .def("__call__", &Plan::operator(), arg("inputs"), arg("hosts"))
       .def("times", &Plan::times, arg("inputs"), arg("hosts"))
       .def_property_readonly("names", &Plan::names)

@@ -48,7 +48,7 @@ class Plan : public std::enable_shared_from_this<Plan> {
   void hold(const char* op, const py::array& array);
   py::list constants() const { return constants_; }
   void add(std::function<void()> call);
-  void add_host();
+  void add_host(const std::string& name);  // of the host's function
   std::size_t bytes() const;
   bool frozen() const { return frozen_; }
   std::size_t size() const { return calls_.size(); }

@@ -51,8 +51,8 @@ LAMINA_INLINE void transpose_square(const T* src, Index lds, T* dst, Index ldd) 
 template <class T, bool kWrite = false>
 LAMINA_INLINE void prefetch_rows(const T* p, int n, Index ld, int columns) {
   constexpr int kLine = 64 / static_cast<int>(sizeof(T));
-  for (int i = 0; i < n; ++i)
-    for (int j = 0; j < columns; j += kLine) __builtin_prefetch(p + i * ld + j, kWrite);
+  for (int j = 0; j < columns; j += kLine)
+    for (int i = 0; i < n; ++i) __builtin_prefetch(p + i * ld + j, kWrite);
 }
 constexpr Index kAhead = 16;  // rows that are asked for before they are packed
 

@@ -14,6 +14,8 @@ namespace {
 
 constexpr Index kTileBytes = 384 << 10;  // of inputs at their positions: half of an L2 cache or less
 constexpr Index kMostTiles = 4 * kMaxRows;
+constexpr Index kTileTasks = 4,
+                kFewTiles = 8;      // few tiles are shared out too, but so many that filters are read for them
 constexpr Index kFilterBlock = 64;  // input channels of a task that transforms filters
 
 template <class T>
@@ -76,7 +78,9 @@ void winograd_conv(const TileGrid& g, const T* x, const TapFilters<T>& w, const 
   const WeightBuffer filters(sizeof(T) * static_cast<std::size_t>(positions * g.C * panels * kPanel<T>), &kMaker);
   if (!filters.is_filled()) spread_filters<T, Way>(w, g.C, g.O, filters.as<T>());
   const Index fit = kTileBytes / (positions * row * static_cast<Index>(sizeof(T)));
-  const Index block = greatest(kMaxRows, least(kMostTiles, fit / kMaxRows * kMaxRows)), blocks = ceil_div(tiles, block);
+  const Index shared = greatest(kFewTiles, ceil_div(tiles, kTileTasks));
+  const Index block = least(shared, greatest(kMaxRows, least(kMostTiles, fit / kMaxRows * kMaxRows))),
+              blocks = ceil_div(tiles, block);
   const Index step = padded_row(block * row, sizeof(T)), out_step = padded_row(block * kPanel<T>, sizeof(T));
   const std::size_t bytes = sizeof(T) * static_cast<std::size_t>(positions * (step + out_step) + row);
   const double cost = 2.0 * static_cast<double>(positions * block) * static_cast<double>(g.C * g.O);

@@ -419,8 +419,8 @@ class Plan:
 
     Between start() and stop(results), what the run returned, the calls of this thread are written down, but
     for those between pause() and resume(); inputs() are the arrays that the run gets. abandon() ends a
-    recording that failed. add_host() says that the next of the functions `hosts` is to be called here. Arrays
-    that no kernel made, and those that are given to hold(), are taken to be the same on every run:
+    recording that failed. add_host(name) says that the next of the functions `hosts` is to be called here.
+    Arrays that no kernel made, and those that are given to hold(), are taken to be the same on every run:
     `constants` has them, each with the name of the op that read it. frozen: parameters stay as they are now.
     times() makes the calls once -> seconds of each; `names`: the op of each, and the shape of what it read
     first.
@@ -434,7 +434,7 @@ class Plan:
     def abandon(self) -> None: ...
     def inputs(self) -> list[npt.NDArray[Any]]: ...
     def hold(self, op: str, array: npt.NDArray[Any]) -> None: ...
-    def add_host(self) -> None: ...
+    def add_host(self, name: str) -> None: ...
     def __call__(
         self, inputs: Sequence[npt.NDArray[Any]], hosts: Sequence[Callable[[], None]]
     ) -> list[npt.NDArray[Any]]: ...

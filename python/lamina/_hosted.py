@@ -12,6 +12,7 @@ import numpy as np
 
 F = TypeVar("F", bound=Callable[..., Any])
 _direct: set[Any] = set()
+_refills: dict[Any, Callable[..., Any]] = {}
 
 
 class _Recording(threading.local):
@@ -27,6 +28,19 @@ def direct(function: F) -> F:
     """Say of a function that it needs no `run`: kernels do all its work, or it calls `again` itself."""
     _direct.add(function)
     return function
+
+
+def refilled(refill: Callable[..., Any]) -> Callable[[F], F]:
+    """Say how later runs of a plan make a function's results where they are: refill(results, *args).
+
+    Without it the function makes new ones, which are copied there.
+    """
+
+    def note(function: F) -> F:
+        _refills[function] = refill
+        return function
+
+    return note
 
 
 def run(function: Callable[..., Any], *args: Any, **options: Any) -> Any:
@@ -76,13 +90,21 @@ class Recording:
             self.plan.resume()
             recording.now = self
         given = list(_arrays((args, options)))
+        name = getattr(function, "__name__", "a function")
         for array in given:
-            self.plan.hold(getattr(function, "__name__", "a function"), array)
+            self.plan.hold(name, array)
         self.results += [array for array in _arrays(result) if not any(array is other for other in given)]
 
-        self.hosts.append(lambda: _copy(function(*args, **options), result))
-        self.plan.add_host()
+        refill = _refills.get(function) if not _aliases(result, given) else None
+        if refill is None:
+            self.hosts.append(lambda: _copy(function(*args, **options), result))
+        else:
+            self.hosts.append(lambda: refill(result, *args, **options))
+        self.plan.add_host(name)
         return result
+
+
+refilled(np.copyto)(np.ascontiguousarray)
 
 
 def _lasting(value: Any) -> Any:
@@ -103,6 +125,10 @@ def _arrays(value: Any) -> Iterator[np.ndarray]:
     elif isinstance(value, (tuple, list, dict)):
         for part in value.values() if isinstance(value, dict) else value:
             yield from _arrays(part)
+
+
+def _aliases(result: Any, given: list[np.ndarray]) -> bool:
+    return any(np.may_share_memory(array, other) for array in _arrays(result) for other in given)
 
 
 def _copy(found: Any, place: Any) -> None:

@@ -308,14 +308,20 @@ def index(a: Array, key: Any) -> tuple[Array, Any]:
     return a[key] if is_view else hosted.again(operator.getitem, a, key), (key, a.shape)
 
 
-def index_backward(dy: Array, ctx: Any) -> Array:
-    """dy added into zeros at the places that were read, as often as each was read."""
-    key, shape = ctx
-    da = np.zeros(shape, dy.dtype)
+def _index_backward_into(da: Array, dy: Array, ctx: Any) -> None:
+    key, _ = ctx
+    da[...] = 0
     if _reads_once(key):
         da[key] = dy
     else:
         np.add.at(da, key, dy)
+
+
+@hosted.refilled(_index_backward_into)
+def index_backward(dy: Array, ctx: Any) -> Array:
+    """dy added into zeros at the places that were read, as often as each was read."""
+    da = np.empty(ctx[1], dy.dtype)
+    _index_backward_into(da, dy, ctx)
     return da
 
 
@@ -327,6 +333,11 @@ def _reads_once(key: Any) -> bool:
     return len(masks) <= 1 and all(isinstance(p, basic) for p in parts if not any(p is m for m in masks))
 
 
+def _join(made: Any, arrays: Sequence[Array], axis: int) -> None:
+    np.concatenate(arrays, axis=axis, out=made[0])
+
+
+@hosted.refilled(_join)
 def concatenate(arrays: Sequence[Array], axis: int) -> tuple[Array, Any]:
     """The arrays joined along an axis that they have."""
     y = np.concatenate(arrays, axis=axis)
@@ -339,6 +350,11 @@ def concatenate_backward(dy: Array, ctx: Any) -> Any:
     return tuple(np.split(dy, cuts, axis=axis))
 
 
+def _pile(made: Any, arrays: Sequence[Array], axis: int) -> None:
+    np.stack(arrays, axis=axis, out=made[0])
+
+
+@hosted.refilled(_pile)
 def stack(arrays: Sequence[Array], axis: int) -> tuple[Array, Any]:
     """Arrays of one shape joined along a new axis."""
     return np.stack(arrays, axis=axis), axis

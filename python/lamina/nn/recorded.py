@@ -23,7 +23,8 @@ class NotCompiled(ValueError):
 
 
 class Call(NamedTuple):
-    """Of a plan: the op (or "Python"), the shape of the first array that it reads, and how long it took."""
+    """Of a plan: the op (or "Python, " and a function of NumPy's part), the shape of the first array that it
+    reads, and how long it took."""
 
     op: str
     shape: tuple[int, ...]
