@@ -107,7 +107,7 @@ CALLS = {
     "gemm": [_f(4, 3), _f(3, 5), _f(5)],
     "bias_backward": [_f(4, 3)],
     "conv2d": [_f(2, 5, 6, 3), _f(4, 3, 3, 3), _f(4), *_PLACE],
-    "conv2d_backward_input": [_f(2, 5, 6, 4), _f(4, 3, 3, 3), (5, 6), *_PLACE],
+    "conv2d_backward_input": [_f(2, 5, 6, 4), _f(4, 3, 3, 3), (5, 6), *_PLACE, "auto", _f(3)],
     "conv2d_backward_weight": [_f(2, 5, 6, 4), _f(2, 5, 6, 3), (3, 3), *_PLACE],
     "locally_connected2d": [_f(2, 5, 6, 3), _f(3, 4, 2, 3, 3, 3), _f(3, 4, 2), (1, 1), (0, 0, 0, 0)],
     "locally_connected2d_backward_input": [
@@ -236,7 +236,13 @@ _WRONG = {
 }
 
 
-_OPTIONAL = {("gemm", 2), ("conv2d", 2), ("sequence", 9), ("sequence_backward", 11)}
+_OPTIONAL = {
+    ("gemm", 2),
+    ("conv2d", 2),
+    ("conv2d_backward_input", 8),
+    ("sequence", 9),
+    ("sequence_backward", 11),
+}
 _OPTIONAL |= {
     ("memory_blocks", 9),
     ("memory_blocks_backward", 11),

@@ -74,7 +74,8 @@ py::array conv2d(const py::array& x, const py::array& w, const std::optional<py:
 }
 
 py::array conv2d_backward_input(const py::array& dy, const py::array& w, Pair input_size, Pair stride, Sides padding,
-                                Pair dilation, Index groups, const std::string& algorithm) {
+                                Pair dilation, Index groups, const std::string& algorithm,
+                                const std::optional<py::array>& b, bool relu) {
   const char* op = "conv2d_backward_input";
   const Algorithm chosen = algorithm_named(op, algorithm);
   return by_dtype(op, "dy", dy, [&](auto type) -> py::array {
@@ -84,9 +85,10 @@ py::array conv2d_backward_input(const py::array& dy, const py::array& w, Pair in
     const Shape x_shape{dy.shape(0), input_size[0], input_size[1], w.shape(3) * groups};
     const Conv2dShape s = conv_shape(op, x_shape, shape_of(w), {stride, padding, dilation, groups}, chosen);
     const T* dys = input<T>(op, "dy", dy, {s.N, s.OH, s.OW, s.O});
+    const T* bs = optional_input<T>(op, "b", b, {s.C});
     py::array dx = allocate<T>(x_shape);
     T* out = data<T>(dx);
-    run([=] { kernels<T>().conv2d_backward_input(s, chosen, dys, ws, out); });
+    run_packing([=] { kernels<T>().conv2d_backward_input(s, chosen, dys, ws, bs, relu, out); });
     return dx;
   });
 }
@@ -117,7 +119,8 @@ void bind_conv(py::module_& m) {
   m.def("conv2d", &conv2d, arg("x"), arg("w"), arg("b").none(true), arg("stride"), arg("padding"), arg("dilation"),
         arg("groups"), arg("algorithm") = "auto", arg("relu") = false);
   m.def("conv2d_backward_input", &conv2d_backward_input, arg("dy"), arg("w"), arg("input_size"), arg("stride"),
-        arg("padding"), arg("dilation"), arg("groups"), arg("algorithm") = "auto");
+        arg("padding"), arg("dilation"), arg("groups"), arg("algorithm") = "auto", arg("b") = py::none(),
+        arg("relu") = false);
   m.def("conv2d_backward_weight", &conv2d_backward_weight, arg("dy"), arg("x"), arg("kernel_size"), arg("stride"),
         arg("padding"), arg("dilation"), arg("groups"), arg("algorithm") = "auto", arg("dw") = py::none(),
         arg("db") = py::none());

@@ -72,15 +72,16 @@ LAMINA_INLINE bool wastes_lanes(const Conv2dShape& s) {
 }
 
 template <class T>
-void conv2d_backward_input(const Conv2dShape& s, Algorithm algorithm, const T* dy, const T* w, T* dx) {
+void conv2d_backward_input(const Conv2dShape& s, Algorithm algorithm, const T* dy, const T* w, const T* b, bool relu,
+                           T* dx) {
   if (by_winograd<T>(s, algorithm, s.H, s.W, kFilterCost,
-                     [&](auto way) { conv2d_winograd_backward_input<T, decltype(way)>(s, dy, w, dx); }))
+                     [&](auto way) { conv2d_winograd_backward_input<T, decltype(way)>(s, dy, w, b, relu, dx); }))
     return;
-  if (takes_lanes<T>(s, algorithm)) return conv2d_lanes_backward_input(s, dy, w, dx);
+  if (takes_lanes<T>(s, algorithm)) return conv2d_lanes_backward_input(s, dy, w, b, relu, dx);
   if ((algorithm == Algorithm::automatic || algorithm == Algorithm::fast) && wastes_lanes<T>(s))
     algorithm = Algorithm::im2col;
-  if (choose_algorithm(s, algorithm) == Algorithm::im2col) return conv2d_im2col_backward_input(s, dy, w, dx);
-  conv2d_direct_backward_input(s, dy, w, dx);
+  if (choose_algorithm(s, algorithm) == Algorithm::im2col) return conv2d_im2col_backward_input(s, dy, w, b, relu, dx);
+  conv2d_direct_backward_input(s, dy, w, b, relu, dx);
 }
 
 template <class T>

@@ -304,9 +304,9 @@ void conv2d_lanes(const Conv2dShape& s, const T* x, const T* w, const T* b, bool
   lane_conv(forward_grid(s), s.N, x, forward_filters(s, w), b, relu, y);
 }
 template <class T>
-void conv2d_lanes_backward_input(const Conv2dShape& s, const T* dy, const T* w, T* dx) {
+void conv2d_lanes_backward_input(const Conv2dShape& s, const T* dy, const T* w, const T* b, bool relu, T* dx) {
   for_phases(s, w, [&](const TapGrid& g, const TapFilters<T>& filters, Index origin) {
-    lane_conv<T>(g, s.N, dy, filters, nullptr, false, dx + origin);
+    lane_conv<T>(g, s.N, dy, filters, b, relu, dx + origin);
   });
 }
 

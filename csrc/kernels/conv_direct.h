@@ -301,12 +301,11 @@ void for_phases(const Conv2dShape& s, const T* w, F&& convolve) {
 }
 
 template <class T>
-void conv2d_direct_backward_input(const Conv2dShape& s, const T* dy, const T* w, T* dx) {
-  const Index panels = panel_count<T>(s.C / s.groups);
-  Buffer packed(sizeof(T) * static_cast<std::size_t>(panels * kPanel<T> * s.KH * s.KW * s.O));
+void conv2d_direct_backward_input(const Conv2dShape& s, const T* dy, const T* w, const T* b, bool relu, T* dx) {
   for_phases(s, w, [&](const TapGrid& g, const TapFilters<T>& filters, Index origin) {
-    pack_filters<T>(g, filters, packed.as<T>());
-    direct_conv<T>(g, s.N, dy, packed.as<T>(), nullptr, false, dx + origin);
+    const WeightBuffer packed(sizeof(T) * static_cast<std::size_t>(g.packed_size(kPanel<T>)), &kMaker);
+    if (!packed.is_filled()) pack_filters<T>(g, filters, packed.as<T>());
+    direct_conv<T>(g, s.N, dy, packed.as<T>(), b, relu, dx + origin);
   });
 }
 

@@ -117,7 +117,7 @@ void pack_slices(Index O, Index K, const T* w, T* packed) {
 // An image is one task, for neighbouring windows write the same pixels. Its dcol is made some output rows at a time and
 // scattered while it is in cache.
 template <class T>
-void conv2d_im2col_backward_input(const Conv2dShape& s, const T* dy, const T* w, T* dx) {
+void conv2d_im2col_backward_input(const Conv2dShape& s, const T* dy, const T* w, const T* bias, bool relu, T* dx) {
   const Index C = s.C / s.groups, K = s.KH * s.KW * C, O = s.O / s.groups, panels = panel_count<T>(K);
   const Index packed_size = panels * kPanel<T> * O, row = s.OW * K;
   const Index rows = greatest(1, least(s.OH, kScatterBytes / greatest(1, row * static_cast<Index>(sizeof(T)))));
@@ -127,7 +127,8 @@ void conv2d_im2col_backward_input(const Conv2dShape& s, const T* dy, const T* w,
   parallel_for_scratch(s.N, cost, sizeof(T) * static_cast<std::size_t>(rows * row), [&](Index n, void* mine) {
     T* const col = static_cast<T*>(mine);
     T* const image = dx + n * s.H * s.W * s.C;
-    fill_zero(image, s.H * s.W * s.C);
+    if (!bias) fill_zero(image, s.H * s.W * s.C);
+    for (Index pixel = 0; bias && pixel < s.H * s.W; ++pixel) copy(bias, image + pixel * s.C, s.C);
     for (Index g = 0; g < s.groups; ++g) {
       for (Index oh = 0; oh < s.OH; oh += rows) {
         const Index here = least(rows, s.OH - oh);
@@ -140,6 +141,10 @@ void conv2d_im2col_backward_input(const Conv2dShape& s, const T* dy, const T* w,
         for (Index r = 0; r < here; ++r) col2im_row(s, C, col + r * row, oh + r, image + g * C);
       }
     }
+    if (relu)
+      for_vectors<T>(0, s.H * s.W * s.C, [&](Index i, int lanes) LAMINA_STEP {
+        store_some(image + i, vrelu(load_some(image + i, lanes)), lanes);
+      });
   });
 }
 

@@ -104,7 +104,8 @@ struct Kernels {
   void (*sum_rows)(Index M, Index N, const T* x, T* out);
 
   void (*conv2d)(const Conv2dShape&, Algorithm, const T* x, const T* w, const T* b, bool relu, T* y);
-  void (*conv2d_backward_input)(const Conv2dShape&, Algorithm, const T* dy, const T* w, T* dx);
+  // b (C,) and relu: of a transposed convolution forward, which is this
+  void (*conv2d_backward_input)(const Conv2dShape&, Algorithm, const T* dy, const T* w, const T* b, bool relu, T* dx);
   void (*conv2d_backward_weight)(const Conv2dShape&, Algorithm, const T* dy, const T* x, T* dw, T* db);
 
   void (*locally_connected2d)(const Conv2dShape&, const T* x, const T* w, const T* b, T* y);

@@ -128,10 +128,10 @@ void conv2d_winograd(const Conv2dShape& s, const T* x, const T* w, const T* b, b
 }
 
 template <class T, class Way>
-void conv2d_winograd_backward_input(const Conv2dShape& s, const T* dy, const T* w, T* dx) {
+void conv2d_winograd_backward_input(const Conv2dShape& s, const T* dy, const T* w, const T* b, bool relu, T* dx) {
   constexpr Index R = Way::R, taps = Way::taps;
   const TileGrid g{s.N, s.OH, s.OW, s.O, s.top - (R - 1), s.left - (R - 1), s.H, s.W, s.C, Way::M};
-  winograd_conv<T, Way>(g, dy, {w + (taps - 1) * s.C, 0, -R * s.C, -s.C, taps * s.C, 1}, nullptr, false, dx);
+  winograd_conv<T, Way>(g, dy, {w + (taps - 1) * s.C, 0, -R * s.C, -s.C, taps * s.C, 1}, b, relu, dx);
 }
 
 }  // namespace

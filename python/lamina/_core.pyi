@@ -56,8 +56,10 @@ def conv2d_backward_input(
     dilation: _Pair,
     groups: int,
     algorithm: str = "auto",
+    b: _Array | None = None,
+    relu: bool = False,
 ) -> _Array:
-    """dy (N,OH,OW,O), input_size (H,W) -> dx (N,H,W,C)."""
+    """dy (N,OH,OW,O), input_size (H,W) -> dx (N,H,W,C), plus b (C,), and max(0, that) with relu."""
 
 def conv2d_backward_weight(
     dy: _Array,

@@ -110,7 +110,7 @@ void check_conv(const Conv2dShape& s) {
   for (const Algorithm algorithm : algorithms) {
     Array<T> ty(y.size()), tdx(dx.size()), tdw(dw.size()), tdb(db.size());
     kernels<T>().conv2d(s, algorithm, x.data(), w.data(), b.data(), false, ty.data());
-    kernels<T>().conv2d_backward_input(s, algorithm, dy.data(), w.data(), tdx.data());
+    kernels<T>().conv2d_backward_input(s, algorithm, dy.data(), w.data(), nullptr, false, tdx.data());
     kernels<T>().conv2d_backward_weight(s, algorithm, dy.data(), x.data(), tdw.data(), tdb.data());
     const bool rounds = algorithm == Algorithm::winograd4 || (algorithm == Algorithm::winograd2 && s.is_plain(5));
     if (rounds)  // by much less than a half
@@ -122,6 +122,13 @@ void check_conv(const Conv2dShape& s) {
       for (T& v : ty) v = std::fabs(v - std::round(v)) < T(0.01) ? std::round(v) : v;
     expect("conv2d, relu", ty, rectified(y), 8);
     expect("conv2d_backward_input", tdx, dx);
+    const Array<T> bias = integers<T>(s.C);
+    Array<double> forward = dx;  // of a transposed convolution
+    for (std::size_t i = 0; i < forward.size(); ++i) forward[i] += static_cast<double>(bias[i % bias.size()]);
+    kernels<T>().conv2d_backward_input(s, algorithm, dy.data(), w.data(), bias.data(), true, tdx.data());
+    if (rounds)
+      for (T& v : tdx) v = std::fabs(v - std::round(v)) < T(0.01) ? std::round(v) : v;
+    expect("conv2d_backward_input, bias and relu", tdx, rectified(forward), 8);
     expect("conv2d_backward_weight dw", tdw, dw);
     expect("conv2d_backward_weight db", tdb, db);
   }

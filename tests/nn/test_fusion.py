@@ -44,6 +44,7 @@ NETS = {
     "depthwise": (lambda: [conv(6, 6, groups=6), nn.ReLU()], (2, 5, 6, 6), "ws"),
     "groups": (lambda: [conv(20, 40, groups=2), nn.ReLU()], (2, 5, 6, 20), "ws"),
     "winograd": (lambda: [conv(32, 32, padding=1), nn.ReLU()], (4, 9, 10, 32), "ws"),
+    "transposed": (lambda: [nn.ConvTranspose2d(2, 5, 3, stride=2, rng=0), nn.ReLU()], IMAGE, "ws"),
     "linear": (lambda: [linear(), nn.ReLU(), linear(6, 3)], ROWS, "wsa"),
     "linear_sequence": (lambda: [linear(bias=False), nn.ReLU()], (2, 3, 4), "ws"),
     "one_row": (lambda: [linear(), nn.ReLU()], (1, 4), "ws"),

@@ -167,17 +167,19 @@ def _laid(arrays, groups=1, stride=1, dilation=1, **options):
                 yield (h, v), (kh, kw), (oh, ow), slice(g * c, (g + 1) * c), slice(g * o, (g + 1) * o)
 
 
-def conv_transpose2d(arrays, groups=1, **options):
+def conv_transpose2d(arrays, groups=1, relu=False, **options):
     x, w = arrays["x"], arrays["w"]
     size, _ = transposed_size(x.shape[1:3], w.shape[1:3], **options)
     y = np.zeros((len(x), *size, w.shape[3] * groups)) + arrays.get("b", 0)
     for (h, v), (kh, kw), (oh, ow), c, o in _laid(arrays, groups, **options):
         y[:, oh, ow, o] += x[:, h, v, c] @ w[c, kh, kw]
-    return (y,)
+    return (np.maximum(y, 0) if relu else y,)
 
 
-def conv_transpose2d_backward(dys, arrays, groups=1, **options):
+def conv_transpose2d_backward(dys, arrays, groups=1, relu=False, **options):
     x, w, dy = arrays["x"], arrays["w"], dys[0]
+    if relu:
+        dy = np.where(conv_transpose2d(arrays, groups, **options)[0] > 0, dy, 0)
     dx, dw = np.zeros(x.shape), np.zeros(w.shape)
     for (h, v), (kh, kw), (oh, ow), c, o in _laid(arrays, groups, **options):
         dx[:, h, v, c] += dy[:, oh, ow, o] @ w[c, kh, kw].T
@@ -270,13 +272,19 @@ _TRANSPOSED = [
     ("channels_1", (2, 5, 5, 16), 1, (3, 3), {"stride": 2, "padding": 1, "output_padding": 1}),
     ("channels_17", (1, 4, 5, 17), 33, (3, 3), {"padding": 1}),
     ("channels_32", (1, 4, 5, 32), 16, (3, 3), {"stride": 2, "padding": "same"}),
+    ("relu", (2, 4, 5, 3), 4, (3, 3), {"padding": 1, "relu": True}),
+    ("relu_no_bias", (2, 4, 5, 4), 20, (3, 3), {"stride": 2, "padding": 1, "relu": True}),
+    ("relu_stride_over_kernel", (2, 3, 4, 3), 4, (2, 2), {"stride": 3, "padding": "same", "relu": True}),
+    ("relu_groups", (2, 3, 4, 6), 9, (3, 2), {"groups": 3, "stride": 2, "relu": True}),
+    ("relu_depthwise", (2, 4, 4, 5), 5, (3, 3), {"groups": 5, "padding": 1, "relu": True}),
+    ("relu_channels_1", (2, 5, 5, 16), 1, (3, 3), {"stride": 2, "padding": 1, "relu": True}),
     ("empty_batch", (0, 4, 5, 3), 4, (3, 3), {}),
 ]
 CONV_TRANSPOSE2D = [
     (
         name,
         {"x": x, "w": (x[3], *kernel, o // options.get("groups", 1))}
-        | ({} if name == "no_bias" else {"b": (o,)}),
+        | ({} if "no_bias" in name else {"b": (o,)}),
         options | ({"algorithm": algorithm} if algorithm else {}),
         algorithm,
     )

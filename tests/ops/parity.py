@@ -70,18 +70,21 @@ def _avg_pool2d(t, kernel_size, stride=None, padding=0, **options):
     return (_nhwc(y),)
 
 
-def _conv_transpose2d(t, stride=1, padding=0, output_padding=0, dilation=1, groups=1, algorithm=""):
+def _conv_transpose2d(
+    t, stride=1, padding=0, output_padding=0, dilation=1, groups=1, relu=False, algorithm=""
+):
     x, w, b = _nchw(t["x"]), _nchw(t["w"]), t.get("b")
     if isinstance(padding, int) or isinstance(padding[0], int):
         y = functional.conv_transpose2d(x, w, b, stride, padding, output_padding, groups, dilation)
-        return (_nhwc(y),)
+        return (_nhwc(torch.relu(y) if relu else y),)
     options = {"stride": stride, "output_padding": output_padding, "dilation": dilation}
     (oh, ow), around = transposed_size(x.shape[2:], w.shape[2:], padding=padding, **options)
     y = functional.conv_transpose2d(x, w, None, **options, groups=groups)
     rest = [(0, max(0, n + a[0] - m)) for n, a, m in zip((oh, ow), around, y.shape[2:], strict=True)]
     (top, _), (left, _) = around
     y = _nhwc(_padded(y, rest)[:, :, top : top + oh, left : left + ow])
-    return (y if b is None else y + b,)
+    y = y if b is None else y + b
+    return (torch.relu(y) if relu else y,)
 
 
 def _k_sparse(t, k):

@@ -51,8 +51,8 @@ class ConvTranspose2d(Filters):
         shape = (in_channels, *kernel, out_channels // groups)
         self._draw(shape, init.fans(shape)[0], out_channels, bias, rng)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """x (N,H,W,I) -> y (N,OH,OW,O)."""
+    def forward(self, x: Tensor, *, relu: bool = False) -> Tensor:
+        """x (N,H,W,I) -> y (N,OH,OW,O); with relu, max(y, 0)."""
         w, b = self.weight, self.bias
         x = floating(x, w.data.dtype)
         y, ctx = ops.conv_transpose2d(
@@ -65,6 +65,7 @@ class ConvTranspose2d(Filters):
             dilation=self.dilation,
             groups=self.groups,
             algorithm=self.algorithm,
+            relu=relu,
         )
         return record(y, (x, w, b), ops.conv_transpose2d_backward, ctx, x.requires_grad)
 

@@ -1,7 +1,7 @@
 """Which neighbours in a Sequential run as one, so that a pass over memory goes away.
 
-    Conv2d, Linear, BatchNorm -> ReLU    the layer takes relu of its sums before it stores them
-    ReLU -> MaxPool2d                    pooling takes relu of the greatest of each window
+    Conv2d, ConvTranspose2d, Linear, BatchNorm -> ReLU    the layer takes relu of its sums as it stores them
+    ReLU -> MaxPool2d                                     pooling takes relu of the greatest of each window
 
 Results and gradients are those of the layers one by one, bit for bit. A ReLU between two of them goes to the
 pooling, which keeps no array for it. Only layers of exactly these types: those of a subclass may compute
@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from lamina.nn.activation import ReLU
 from lamina.nn.conv import Conv2d
+from lamina.nn.conv_transpose import ConvTranspose2d
 from lamina.nn.linear import Linear
 from lamina.nn.module import Module
 from lamina.nn.norm import BatchNorm1d, BatchNorm2d
@@ -21,7 +22,7 @@ from lamina.nn.pool import MaxPool2d
 
 ALONE, WITH_RELU, SKIPPED = "alone", "with relu", "skipped"
 
-_BEFORE_RELU = (Conv2d, Linear, BatchNorm1d, BatchNorm2d)
+_BEFORE_RELU = (Conv2d, ConvTranspose2d, Linear, BatchNorm1d, BatchNorm2d)
 
 
 class _Known(NamedTuple):

@@ -2,9 +2,6 @@
 
 from typing import Any, NamedTuple
 
-import numpy as np
-
-from lamina import _hosted as hosted
 from lamina.config import backend, conv_algorithm
 from lamina.ops import _check as check
 from lamina.ops import _windows as windows
@@ -19,6 +16,7 @@ class ConvTranspose2dContext(NamedTuple):
     has_bias: bool
     output: tuple[int, int, int, int]
     options: tuple[Pair, Sides, Pair, int, str]  # stride, padding, dilation, groups, algorithm
+    y: Array | None  # after relu, which lets pass where y > 0; None without
 
 
 def conv_transpose2d(
@@ -32,6 +30,7 @@ def conv_transpose2d(
     dilation: int | Pair = 1,
     groups: int = 1,
     algorithm: str = "auto",
+    relu: bool = False,
 ) -> tuple[Array, ConvTranspose2dContext]:
     """Each pixel of x lays its multiple of the filters into y; where they overlap they add up.
 
@@ -59,14 +58,9 @@ def conv_transpose2d(
     output = (x.shape[0], *size, w.shape[3] * groups)
     windows.require_possible(op, output, x.itemsize)
     options = (stride, sides, dilation, groups, conv_algorithm(algorithm))
-    y: Array = backend().conv2d_backward_input(x, w, size, *options)
-    if rest:
-        hosted.again(_add_bias, y, rest[0])
-    return y, ConvTranspose2dContext(x, w, bool(rest), output, options)
-
-
-def _add_bias(y: Array, b: Array) -> None:
-    y += np.tile(b, (*y.shape[1:3], 1))  # a whole image at a time: NumPy is slow along few channels
+    relu = check.flag(op, "relu", relu)
+    y: Array = backend().conv2d_backward_input(x, w, size, *options, (*rest, None)[0], relu)
+    return y, ConvTranspose2dContext(x, w, bool(rest), output, options, y if relu else None)
 
 
 def conv_transpose2d_backward(
@@ -76,6 +70,8 @@ def conv_transpose2d_backward(
     x, w = ctx.x, ctx.w
     dy = check.gradient("conv_transpose2d_backward", "dy", dy, w, ctx.output)
     compute = backend()
+    if ctx.y is not None:
+        dy = compute.relu_backward(dy, ctx.y)
     dx: Array | None = compute.conv2d(dy, w, None, *ctx.options) if needs_dx else None
     dw: Array
     dw, _ = compute.conv2d_backward_weight(x, dy, w.shape[1:3], *ctx.options)

@@ -69,9 +69,23 @@ def conv2d_backward_input(
     dilation: Pair,
     groups: int,
     algorithm: str = "auto",
+    b: Array | None = None,
+    relu: bool = False,
 ) -> Array:
-    """dy (N,OH,OW,O) -> dx (N,H,W,C): the gradient of every window, added where the windows lay (col2im)."""
+    """dy (N,OH,OW,O) -> dx (N,H,W,C): the gradient of every window, added where the windows lay (col2im).
+
+    b and relu: as of conv2d, for a transposed convolution, which is this forward.
+    """
     _check_algorithm(algorithm)
+    dx = _backward_input(dy, w, input_size, stride, padding, dilation, groups)
+    if b is not None:
+        dx += np.tile(b, (*dx.shape[1:3], 1))  # a whole image at a time: NumPy is slow along few channels
+    return activations.relu(dx) if relu else dx
+
+
+def _backward_input(
+    dy: Array, w: Array, input_size: Pair, stride: Pair, padding: Sides, dilation: Pair, groups: int
+) -> Array:
     if depthwise.is_depthwise(w.shape, groups):
         return depthwise.backward_input(dy, w, input_size, stride, padding, dilation)
     (n, oh, ow, _), (o, kh, kw, c) = dy.shape, w.shape
