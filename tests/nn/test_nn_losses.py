@@ -175,3 +175,17 @@ def test_empty_batch():
 def test_errors(run, error, message):
     with pytest.raises(error, match=message):
         run()
+
+
+@pytest.mark.parametrize("size", [1, 7, 4096, 4097, 10_001])
+def test_means_of_few_and_of_many(size):
+    """A kernel makes the first, NumPy the others: the same up to rounding, and the same gradients."""
+    rng = np.random.default_rng(0)
+    x, labels = lm.Tensor(rng.standard_normal((size, 3)), requires_grad=True), rng.integers(0, 3, size)
+    each = nn.CrossEntropyLoss(reduction="none")(x, labels)
+    mean = nn.CrossEntropyLoss()(x, labels)
+    np.testing.assert_allclose(mean.data, each.data.mean(), rtol=1e-13)
+    mean.backward(np.array(2.0))
+    found, x.grad = x.grad, None
+    each.backward(np.full(size, 2 / size))
+    np.testing.assert_allclose(found, x.grad, rtol=1e-13, atol=1e-18)
