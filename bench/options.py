@@ -61,6 +61,7 @@ _EPILOG = f"""cases: {", ".join((*KERNELS, *MODELS, *OTHERS))} (default: all up 
   python bench k_cost                     the k-sparse step over k, with a picture
   python bench growth                     time over batch, image, channels, length, with a picture
   python bench sweep --against torch=PYTHON   convolutions of many shapes, pass by pass, with a picture
+  python bench profile NETWORK...         which kernels a training step's time goes to
   python bench footprint NETWORK...       memory of training these networks, which are not timed
   python bench footprint --dist dist      import time, sizes, memory of a training run
   python bench/compare.py old.json new.json"""

@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from tests.benchmark import needs_core, quick
+from tests.benchmark import needs_core, quick, run
 
 pytestmark = needs_core
 
@@ -171,3 +171,18 @@ def test_memory_stands_beside_the_leanest_of_pytorchs_ways(monkeypatch):
         ["5", "1.25", "4", "2.00"],
         ["4", "1.00", "2", "1.00"],
     ]
+
+
+def test_profile_shares_a_step_out_among_its_ops():
+    done = run("profile", "lenet5", "--runs", 2)
+    assert done.returncode == 0, done.stderr
+    title, _, *lines = done.stdout.strip().splitlines()
+    assert title.startswith("lenet5, batch 64 of 28x28x1: ")
+    shares = {line[:48].strip(): int(line.rsplit(maxsplit=1)[1].rstrip("%")) for line in lines}
+    assert {"conv2d", "conv2d_backward_weight", "gemm", "the optimiser's step, from Python"} <= shares.keys()
+    assert 100 - len(shares) <= sum(shares.values()) <= 100 + len(shares)
+    each = run("profile", "lenet5", "--runs", 2, "--each").stdout
+    assert "0 conv2d 64x28x28x1 " in each
+    wrong = run("profile", "lenet6")
+    assert wrong.returncode == 2
+    assert "lenet6" in wrong.stderr
