@@ -393,17 +393,3 @@ def test_predict_keeps_no_model_alive():
         assert gone() is None
     finally:
         gc.enable()
-
-
-def test_profile_names_the_kernels_in_their_order():
-    model, x = (
-        nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 3)),
-        floats(2, 8, 8, 1),
-    )
-    compiled = lm.compile(model, x)
-    calls = compiled.profile(x, runs=3)
-    assert [(call.op, call.shape) for call in calls] == [("conv2d", (2, 8, 8, 1)), ("gemm", (2, 144))]
-    assert all(call.seconds > 0 for call in calls)
-    assert len(calls) == compiled.calls
-    with pytest.raises(ValueError, match="runs must be at least 1, got 0"):
-        compiled.profile(x, runs=0)
