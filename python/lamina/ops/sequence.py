@@ -211,10 +211,14 @@ def _forward(
     )
     saved = (rows if tokens else None, *at, states[0], c0, w_ih, w_hh, *kept_out, y, xh, kept, gates)
     ctx = SequenceContext(cell, (n, steps), packing, saved)
+    y3 = y.reshape(n, steps, hidden)
+    if packing.order is None and steps > 0:  # all end at one step, whose rows they are
+        h_last = hosted.again(_copied, y3[:, 0 if reverse else -1])
+        return y3, h_last, hosted.again(_copied, kept[len(kept) - n :]) if more else None, ctx
     ends = packing.source[packing.last] if len(packing.source) else packing.last
     h_last = hosted.again(_last, packing, y, ends, states[0])
     c_last = hosted.again(_last, packing, kept, packing.last, c0) if more else None
-    return y.reshape(n, steps, hidden), h_last, c_last, ctx
+    return y3, h_last, c_last, ctx
 
 
 def _masks(op: str, h0: Array, steps: int, packing: Packing, given: tuple[Any, Any, Any]) -> tuple[Any, ...]:
@@ -250,14 +254,22 @@ def _backward(
     dx, dh0, dc0, dw_ih, dw_hh, db = backend().sequence_backward(
         ctx.cell, dy.reshape(n * steps, hidden), into[0], (*into, None)[1], *ctx.arrays, needs_dx
     )
-    dc0 = hosted.again(_unsorted, packing, dc0) if ctx.cell == "lstm" else None
+    if packing.order is not None:
+        dh0 = hosted.again(_unsorted, packing, dh0)
+        dc0 = hosted.again(_unsorted, packing, dc0) if ctx.cell == "lstm" else None
     dx = None if dx is None else dx.reshape(n, steps, dw_ih.shape[1])
-    return dx, hosted.again(_unsorted, packing, dh0), dc0, dw_ih, dw_hh, db
+    return dx, dh0, dc0, dw_ih, dw_hh, db
 
 
 def _tokens(op: str, x: npt.NDArray[Any], least_above: int) -> _Indices:
     """Whole numbers (N,T) in 0..D-1 as a vector."""
     return check.tokens(op, "x", x, least_above, "w_ih").reshape(-1)
+
+
+@hosted.refilled(np.copyto)
+def _copied(rows: Array) -> Array:
+    found: Array = rows.copy()
+    return found
 
 
 def _last(packing: Packing, rows: Array, at: _Indices, initial: Any) -> Array:
