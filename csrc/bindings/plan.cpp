@@ -1,5 +1,6 @@
 #include "bindings/plan.h"
 
+#include <algorithm>
 #include <chrono>
 #include <cstring>
 
@@ -118,9 +119,16 @@ void Plan::add(std::function<void()> call) {
 
 void Plan::add_host(const std::string& name) {
   next_.op = "Python, " + name;
+  next_.host = host_count_;
   add([this, number = host_count_++] {
     py::gil_scoped_acquire hold;
     (*hosts_)[number]();
+  });
+}
+
+void Plan::drop_hosts(const std::vector<std::size_t>& numbers) {
+  std::erase_if(calls_, [&](const Call& call) {
+    return call.host && std::find(numbers.begin(), numbers.end(), *call.host) != numbers.end();
   });
 }
 
@@ -187,6 +195,7 @@ void bind_plan(py::module_& m) {
       .def("inputs", &Plan::inputs)
       .def("hold", &Plan::hold, arg("op"), arg("array"))
       .def("add_host", &Plan::add_host, arg("name"))
+      .def("drop_hosts", &Plan::drop_hosts, arg("numbers"))
       .def("__call__", &Plan::operator(), arg("inputs"), arg("hosts"))
       .def("times", &Plan::times, arg("inputs"), arg("hosts"))
       .def_property_readonly("names", &Plan::names)

@@ -7,6 +7,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -48,7 +49,8 @@ class Plan : public std::enable_shared_from_this<Plan> {
   void hold(const char* op, const py::array& array);
   py::list constants() const { return constants_; }
   void add(std::function<void()> call);
-  void add_host(const std::string& name);  // of the host's function
+  void add_host(const std::string& name);                    // of the host's function
+  void drop_hosts(const std::vector<std::size_t>& numbers);  // functions, counted from 0, that need not be called
   std::size_t bytes() const;
   bool frozen() const { return frozen_; }
   std::size_t size() const { return calls_.size(); }
@@ -65,6 +67,7 @@ class Plan : public std::enable_shared_from_this<Plan> {
     std::string op;
     std::vector<Index> shape;
     std::function<void()> run;
+    std::optional<std::size_t> host = {};  // its number
   };
 
   std::vector<py::array> replay(const std::vector<py::array>& inputs, const std::vector<py::function>& hosts,

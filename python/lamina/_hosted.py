@@ -6,7 +6,7 @@ goes through `run`, and what NumPy does inside an op through `again`.
 
 import threading
 from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -33,7 +33,8 @@ def direct(function: F) -> F:
 def refilled(refill: Callable[..., Any]) -> Callable[[F], F]:
     """Say how later runs of a plan make a function's results where they are: refill(results, *args).
 
-    Without it the function makes new ones, which are copied there.
+    Without it the function makes new ones, which are copied there. It must do nothing else: where nobody
+    reads its results, later runs leave it out.
     """
 
     def note(function: F) -> F:
@@ -63,6 +64,13 @@ def _is_direct(function: Callable[..., Any]) -> bool:
     return (getattr(function, "__module__", None) or "").startswith("lamina.ops") or function in _direct
 
 
+class _Host(NamedTuple):
+    """A function that is called again: what it makes, if that is all it does, and what of all was read by it."""
+
+    made: list[np.ndarray] | None
+    read: range
+
+
 class Recording:
     """A plan while it is recorded. hosts: NumPy's calls in their order; results: all arrays they made."""
 
@@ -70,6 +78,7 @@ class Recording:
         self.plan = plan
         self.hosts: list[Callable[[], None]] = []
         self.results: list[np.ndarray] = []
+        self._known: list[_Host] = []
 
     def __enter__(self) -> "Recording":
         self.plan.start()
@@ -90,7 +99,7 @@ class Recording:
             self.plan.resume()
             recording.now = self
         given = list(_arrays((args, options)))
-        name = getattr(function, "__name__", "a function")
+        name, before = getattr(function, "__name__", "a function"), len(self.plan.constants)
         for array in given:
             self.plan.hold(name, array)
         self.results += [array for array in _arrays(result) if not any(array is other for other in given)]
@@ -101,7 +110,23 @@ class Recording:
         else:
             self.hosts.append(lambda: refill(result, *args, **options))
         self.plan.add_host(name)
+        made = None if refill is None else list(_arrays(result))
+        self._known.append(_Host(made, range(before, len(self.plan.constants))))
         return result
+
+    def drop_unread(self) -> None:
+        """Leave out what nobody reads: neither kernels, nor what the run returned, nor others that stay."""
+        unread: list[int] = []
+        ignored: set[int] = set()
+        read = [array for _, array in self.plan.constants]
+        for number, host in reversed(list(enumerate(self._known))):
+            if host.made is None:
+                continue
+            others = [array for i, array in enumerate(read) if i not in ignored and i not in host.read]
+            if not any(np.may_share_memory(mine, other) for mine in host.made for other in others):
+                unread.append(number)
+                ignored.update(host.read)
+        self.plan.drop_hosts(unread)
 
 
 refilled(np.copyto)(np.ascontiguousarray)

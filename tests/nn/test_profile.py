@@ -31,6 +31,28 @@ def test_profile_names_the_kernels_in_their_order():
         compiled.profile(x, runs=0)
 
 
+class Reads(nn.Module):
+    """What an LSTM says at every step, or its last state."""
+
+    def __init__(self, what):
+        self.lstm, self.what = nn.LSTM(3, 4, 2, bidirectional=True, rng=0), what
+
+    def forward(self, x):
+        y, (h, c) = self.lstm(x)
+        return {"y": y, "h": h, "c": c}[self.what]
+
+
+@pytest.mark.parametrize(("what", "stacked"), [("y", 0), ("h", 1), ("c", 1)])
+def test_what_nobody_reads_is_left_out(what, stacked):
+    model, x = Reads(what), floats(2, 5, 3)
+    compiled = lm.compile(model, x)
+    ops = [call.op for call in compiled.profile(x, runs=1)]
+    assert ops.count("Python, stack") == stacked
+    assert ops.count("Python, _copied") == 4 * stacked  # of each layer and direction
+    for scale in (1, 2, 3):
+        np.testing.assert_array_equal(compiled(scale * x), model(scale * x).data)
+
+
 def test_profile_moves_no_parameter():
     model, x, y = nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3)), floats(6, 4), np.arange(6) % 3
     step = lm.compile(

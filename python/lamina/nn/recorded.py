@@ -52,6 +52,7 @@ class Recorded:
         self._plan = config.new_plan(inputs, frozen)
         with hosted.Recording(self._plan) as recording:
             self._plan.stop(run(self._plan.inputs()))
+        recording.drop_unread()
         self._hosts = recording.hosts
         known = [*known, *recording.results]
         for op, array in self._plan.constants:
