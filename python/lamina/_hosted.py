@@ -65,7 +65,7 @@ def _is_direct(function: Callable[..., Any]) -> bool:
 
 
 class _Host(NamedTuple):
-    """A function that is called again: what it makes, if that is all it does, and what of all was read by it."""
+    """A function that is called again: what it makes, if that is all it does, and what it reads."""
 
     made: list[np.ndarray] | None
     read: range
