@@ -14,8 +14,8 @@ namespace {
 
 constexpr Index kTileBytes = 384 << 10;  // of inputs at their positions: half of an L2 cache or less
 constexpr Index kMostTiles = 4 * kMaxRows;
-constexpr Index kTileTasks = 4,
-                kFewTiles = 8;      // few tiles are shared out too, but so many that filters are read for them
+constexpr Index kTileTasks = 4;     // or more, where tiles are few: one image has 16 of 16x16 pixels
+constexpr Index kFewTiles = 8;      // but so many in a task that it pays to read the filters
 constexpr Index kFilterBlock = 64;  // input channels of a task that transforms filters
 
 template <class T>
