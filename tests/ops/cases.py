@@ -100,7 +100,7 @@ GEMM = [
     # Longer than a slice, of few rows and of many; rows and columns whose strides collide in the cache.
     *(
         _gemm(m, n, k, **transposes)
-        for m, n, k in [(6, 40, 520), (460, 5, 520), (20, 6, 512), (512, 5, 12)]
+        for m, n, k in [(6, 40, 520), (15, 43, 700), (460, 5, 520), (20, 6, 512), (512, 5, 12)]
         for transposes in _TRANSPOSES
     ),
     _gemm(130, 70, 300),
