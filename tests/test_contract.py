@@ -61,7 +61,7 @@ compiled = pytest.mark.skipif(
 
 
 def test_the_stub_has_kernels():
-    assert len(KERNELS) == 61
+    assert len(KERNELS) == 64
     assert "set_num_threads" in MACHINE
 
 
@@ -109,6 +109,10 @@ CALLS = {
     "conv2d": [_f(2, 5, 6, 3), _f(4, 3, 3, 3), _f(4), *_PLACE],
     "conv2d_backward_input": [_f(2, 5, 6, 4), _f(4, 3, 3, 3), (5, 6), *_PLACE, "auto", _f(3)],
     "conv2d_backward_weight": [_f(2, 5, 6, 4), _f(2, 5, 6, 3), (3, 3), *_PLACE],
+    "conv2d_moments": [_f(2, 5, 6, 3), _f(4, 3, 3, 3), _f(4), *_PLACE],
+    "conv2d_norm_backward": [
+        *(_f(2, 5, 6, 4), 2 * _f(2, 5, 6, 4), *_f(4, 4), True, _f(2, 5, 6, 3), _f(4, 3, 3, 3), *_PLACE),
+    ],
     "locally_connected2d": [_f(2, 5, 6, 3), _f(3, 4, 2, 3, 3, 3), _f(3, 4, 2), (1, 1), (0, 0, 0, 0)],
     "locally_connected2d_backward_input": [
         *(_f(2, 3, 4, 2), _f(3, 4, 2, 3, 3, 3), (5, 6), (1, 1), (0, 0, 0, 0)),
@@ -161,6 +165,7 @@ CALLS = {
     "batch_norm_scale": [1 + _f(4) ** 2, _f(4), 1e-5],
     "batch_norm": [_f(6, 4), *_f(3, 4), True],
     "batch_norm_backward": [_f(6, 4), 2 * _f(6, 4), *_f(4, 4), True, False],
+    "follow_moments": [*_f(4, 3), 0.3, 7],
     "group_norm": [_f(3, 5, 6), *_f(2, 6), 2, 1e-5],
     "group_norm_backward": [_f(3, 5, 6), 2 * _f(3, 5, 6), _f(6), _f(3, 2), np.abs(_f(3, 2))],
     "local_response": [_f(3, 7), 5, 0.1, 0.75, 2.0],
@@ -239,6 +244,7 @@ _WRONG = {
 _OPTIONAL = {
     ("gemm", 2),
     ("conv2d", 2),
+    ("conv2d_moments", 2),
     ("conv2d_backward_input", 8),
     ("sequence", 9),
     ("sequence_backward", 11),

@@ -112,6 +112,55 @@ py::tuple conv2d_backward_weight(const py::array& dy, const py::array& x, Pair k
   });
 }
 
+py::tuple conv2d_moments(const py::array& x, const py::array& w, const std::optional<py::array>& b, Pair stride,
+                         Sides padding, Pair dilation, Index groups, const std::string& algorithm) {
+  const char* op = "conv2d_moments";
+  const Algorithm chosen = algorithm_named(op, algorithm);
+  return by_dtype(op, "x", x, [&](auto type) -> py::tuple {
+    using T = typename decltype(type)::type;
+    const T* xs = input<T>(op, "x", x, {-1, -1, -1, -1});
+    const T* ws = input<T>(op, "w", w, {-1, -1, -1, -1});
+    const Conv2dShape s = conv_shape(op, shape_of(x), shape_of(w), {stride, padding, dilation, groups}, chosen);
+    if (s.N == 0) fail_value("conv2d_moments: x has no images");
+    const T* bs = optional_input<T>(op, "b", b, {s.O});
+    py::array y = allocate<T>({s.N, s.OH, s.OW, s.O}), mean = allocate<T>({s.O}), var = allocate<T>({s.O});
+    T *ys = data<T>(y), *means = data<T>(mean), *vars = data<T>(var);
+    run_packing([=] { kernels<T>().conv2d_moments(s, chosen, xs, ws, bs, ys, means, vars); });
+    return py::make_tuple(y, mean, var);
+  });
+}
+
+py::tuple conv2d_norm_backward(const py::array& dy, const py::array& y, const py::array& mean, const py::array& inv,
+                               const py::array& scale, const py::array& shift, bool relu, const py::array& x,
+                               const py::array& w, Pair stride, Sides padding, Pair dilation, Index groups,
+                               const std::string& algorithm, bool needs_dx, const std::optional<py::array>& dw_out,
+                               const std::optional<py::array>& db_out, const std::optional<py::array>& dgamma_out,
+                               const std::optional<py::array>& dbeta_out) {
+  const char* op = "conv2d_norm_backward";
+  const Algorithm chosen = algorithm_named(op, algorithm);
+  return by_dtype(op, "x", x, [&](auto type) -> py::tuple {
+    using T = typename decltype(type)::type;
+    const T *xs = input<T>(op, "x", x, {-1, -1, -1, -1}), *ws = input<T>(op, "w", w, {-1, -1, -1, -1});
+    const Conv2dShape s = conv_shape(op, shape_of(x), shape_of(w), {stride, padding, dilation, groups}, chosen);
+    if (s.N == 0) fail_value("conv2d_norm_backward: x has no images");
+    const Shape made{s.N, s.OH, s.OW, s.O}, channels{s.O};
+    const T *dys = input<T>(op, "dy", dy, made), *ys = input<T>(op, "y", y, made);
+    const Normal<T> n{input<T>(op, "mean", mean, channels),
+                      input<T>(op, "inv", inv, channels),
+                      input<T>(op, "scale", scale, channels),
+                      input<T>(op, "shift", shift, channels),
+                      relu,
+                      false};
+    py::array dx = allocate<T>(needs_dx ? shape_of(x) : Shape{0}), dw = result<T>(op, "dw", dw_out, shape_of(w)),
+              db = result<T>(op, "db", db_out, channels), dgamma = result<T>(op, "dgamma", dgamma_out, channels),
+              dbeta = result<T>(op, "dbeta", dbeta_out, channels);
+    T *dxs = needs_dx ? data<T>(dx) : nullptr, *dws = data<T>(dw), *dbs = data<T>(db), *dgammas = data<T>(dgamma),
+      *dbetas = data<T>(dbeta);
+    run([=] { kernels<T>().conv2d_norm_backward(s, chosen, dys, ys, n, xs, ws, dxs, dws, dbs, dgammas, dbetas); });
+    return py::make_tuple(needs_dx ? py::object(dx) : py::object(py::none()), dw, db, dgamma, dbeta);
+  });
+}
+
 }  // namespace
 
 void bind_conv(py::module_& m) {
@@ -124,6 +173,12 @@ void bind_conv(py::module_& m) {
   m.def("conv2d_backward_weight", &conv2d_backward_weight, arg("dy"), arg("x"), arg("kernel_size"), arg("stride"),
         arg("padding"), arg("dilation"), arg("groups"), arg("algorithm") = "auto", arg("dw") = py::none(),
         arg("db") = py::none());
+  m.def("conv2d_moments", &conv2d_moments, arg("x"), arg("w"), arg("b").none(true), arg("stride"), arg("padding"),
+        arg("dilation"), arg("groups"), arg("algorithm") = "auto");
+  m.def("conv2d_norm_backward", &conv2d_norm_backward, arg("dy"), arg("y"), arg("mean"), arg("inv"), arg("scale"),
+        arg("shift"), arg("relu"), arg("x"), arg("w"), arg("stride"), arg("padding"), arg("dilation"), arg("groups"),
+        arg("algorithm") = "auto", arg("needs_dx") = true, arg("dw") = py::none(), arg("db") = py::none(),
+        arg("dgamma") = py::none(), arg("dbeta") = py::none());
 }
 
 }  // namespace lamina

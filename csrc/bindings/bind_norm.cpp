@@ -56,7 +56,8 @@ py::array batch_norm(const py::array& x, const py::array& mean, const py::array&
 }
 
 py::tuple batch_norm_backward(const py::array& dy, const py::array& x, const py::array& mean, const py::array& inv,
-                              const py::array& scale, const py::array& shift, bool relu, bool frozen) {
+                              const py::array& scale, const py::array& shift, bool relu, bool frozen,
+                              const std::optional<py::array>& dgamma_out, const std::optional<py::array>& dbeta_out) {
   const char* op = "batch_norm_backward";
   return by_dtype(op, "x", x, [&](auto type) -> py::tuple {
     using T = typename decltype(type)::type;
@@ -66,12 +67,33 @@ py::tuple batch_norm_backward(const py::array& dy, const py::array& x, const py:
     const T *dys = input<T>(op, "dy", dy, {M, C}), *means = input<T>(op, "mean", mean, {C}),
             *invs = input<T>(op, "inv", inv, {C}), *scales = input<T>(op, "scale", scale, {C}),
             *shifts = input<T>(op, "shift", shift, {C});
-    py::array dx = allocate<T>({M, C}), dgamma = allocate<T>({C}), dbeta = allocate<T>({C});
+    py::array dx = allocate<T>({M, C}), dgamma = result<T>(op, "dgamma", dgamma_out, {C}),
+              dbeta = result<T>(op, "dbeta", dbeta_out, {C});
     T *dxs = data<T>(dx), *dgammas = data<T>(dgamma), *dbetas = data<T>(dbeta);
-    run([=] {
-      kernels<T>().batch_norm_backward(M, C, dys, xs, means, invs, scales, shifts, relu, frozen, dxs, dgammas, dbetas);
-    });
+    const Normal<T> n{means, invs, scales, shifts, relu, frozen};
+    run([=] { kernels<T>().batch_norm_backward(M, C, dys, xs, n, dxs, dgammas, dbetas); });
     return py::make_tuple(dx, dgamma, dbeta);
+  });
+}
+
+void follow_moments(const py::array& mean, const py::array& var, const py::array& running_mean,
+                    const py::array& running_var, double momentum, Index count) {
+  const char* op = "follow_moments";
+  if (count < 2) fail_value("follow_moments: count must be at least 2");
+  by_dtype(op, "mean", mean, [&](auto type) {
+    using T = typename decltype(type)::type;
+    require_rank(op, "mean", mean, 1, "(C,)");
+    const Index C = mean.shape(0);
+    const T *means = input<T>(op, "mean", mean, {C}), *vars = input<T>(op, "var", var, {C});
+    T *running = in_place<T>(op, "running_mean", running_mean, {C}),
+      *spread = in_place<T>(op, "running_var", running_var, {C});
+    const T share = static_cast<T>(momentum), unbiased = static_cast<T>(count) / static_cast<T>(count - 1);
+    run([=] {
+      for (Index c = 0; c < C; ++c) {
+        running[c] += share * (means[c] - running[c]);
+        spread[c] += share * (vars[c] * unbiased - spread[c]);
+      }
+    });
   });
 }
 
@@ -163,7 +185,9 @@ void bind_norm(py::module_& m) {
   m.def("batch_norm_scale", &batch_norm_scale, arg("var"), arg("gamma").none(true), arg("eps"));
   m.def("batch_norm", &batch_norm, arg("x"), arg("mean"), arg("scale"), arg("shift"), arg("relu"));
   m.def("batch_norm_backward", &batch_norm_backward, arg("dy"), arg("x"), arg("mean"), arg("inv"), arg("scale"),
-        arg("shift"), arg("relu"), arg("frozen"));
+        arg("shift"), arg("relu"), arg("frozen"), arg("dgamma") = py::none(), arg("dbeta") = py::none());
+  m.def("follow_moments", &follow_moments, arg("mean"), arg("var"), arg("running_mean"), arg("running_var"),
+        arg("momentum"), arg("count"));
   m.def("group_norm", &group_norm, arg("x"), arg("gamma"), arg("beta"), arg("groups"), arg("eps"));
   m.def("group_norm_backward", &group_norm_backward, arg("dy"), arg("x"), arg("gamma"), arg("mean"), arg("inv"));
   m.def("local_response", &local_response, arg("x"), arg("size"), arg("alpha"), arg("beta"), arg("k"));

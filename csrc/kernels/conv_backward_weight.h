@@ -6,17 +6,14 @@
 // A tile of (r,s,c) times output channels stays in registers while the pixels of a block (rows of an image, or several
 // small images) pass by: outer_tile. dy is packed to [pixel][panel column]; the input is read where it stands. Where
 // taps reach beyond it, a tile belongs to one tap and only the pixels that the tap meets pass by; of few channels a tile
-// goes across taps, and the block is copied with its zeros. Blocks are grouped into chunks by the shape alone; a task is (chunk, group, panel) and sums
-// its blocks in order into its own partial result, [chunk][group][panel][r,s,c][column]; the chunks are then added in
-// order. So the sum has one order for any thread count.
+// goes across taps, and the block is copied with its zeros. How it is cut: weight_plan.h; a share is (group, panel), its
+// partial result [r,s,c][column].
 #pragma once
 #include "kernels/conv_direct.h"
+#include "kernels/weight_plan.h"
 
 namespace lamina {
 namespace {
-
-constexpr Index kMostChunks = 16;
-constexpr Index kPartialBytes = 16 << 20;
 
 // The inputs of one pixel, (r,s,c) in order, cut into tiles; a tile lies in one contiguous run where runs are long
 // enough.
@@ -119,94 +116,121 @@ void reduce_panel(T* partial, Index chunks, Index chunk_size, Index depth, int c
   }
 }
 
-// How the work is cut, by the shape alone. A unit is one block: `images` images, or `block_rows` rows of one.
-struct WeightPlan {
-  Index chunks, block_rows, row_blocks, images, units;
-  template <class T>
-  static WeightPlan of(const Conv2dShape& s, const TapGrid& g, Index panels, Index chunk_size) {
-    const Index bytes = static_cast<Index>(sizeof(T)), row_bytes = greatest(1, bytes * g.span_w() * g.C * g.step_h);
-    WeightPlan p;
-    p.chunks = greatest(1, least(least(ceil_div(2 * kMostChunks, s.groups * panels), kMostChunks),
-                                 kPartialBytes / (chunk_size * bytes)));
-    p.block_rows = ceil_div(s.OH, ceil_div(s.OH, greatest(1, kBlockBytes / row_bytes)));
-    p.row_blocks = ceil_div(s.OH, p.block_rows);
-    p.images = p.row_blocks > 1 ? 1 : greatest(1, least(ceil_div(s.N, p.chunks), kBlockBytes / (row_bytes * s.OH)));
-    p.units = ceil_div(s.N, p.images) * p.row_blocks;
-    p.chunks = greatest(1, least(p.chunks, p.units));
-    return p;
+// The plan of a direct one, for which a chunk's sums take chunk_size elements.
+template <class T>
+WeightPlan direct_plan(const Conv2dShape& s, const TapGrid& g, Index shares, Index chunk_size) {
+  constexpr Index kSmallPartials = 1 << 20;    // for which there may be as many chunks as fit
+  constexpr Index kGradientBytes = 256 << 10;  // of dy in a part
+  const Index item = static_cast<Index>(sizeof(T)), row_bytes = greatest(1, item * g.span_w() * g.C * g.step_h),
+              out_bytes = greatest(1, item * s.OW * s.O);
+  const Index fit = greatest(1, least(kBlockBytes / row_bytes, kGradientBytes / out_bytes));
+  const Index most = greatest(1, least(kMostChunks, kPartialBytes / (chunk_size * item)));
+  const Index chunks = least(most, greatest(ceil_div(2 * kMostChunks, shares), kSmallPartials / (chunk_size * item)));
+  const Index rows = ceil_div(s.OH, ceil_div(s.OH, fit));
+  return {s.N, s.OH, rows, rows < s.OH ? 1 : greatest(1, least(ceil_div(s.N, chunks), fit / s.OH)), chunks};
+}
+
+// The sums of all chunks and shares, and then of all chunks.
+template <class T>
+class DirectFilterSums {
+ public:
+  explicit DirectFilterSums(const Conv2dShape& s)
+      : s_(s),
+        g_(forward_grid(s)),
+        C_(s.C / s.groups),
+        O_(s.O / s.groups),
+        panels_(panel_count<T>(O_)),
+        depth_(g_.depth()),
+        width_(panels_ * kPanel<T>),
+        size_(s.groups * width_ * depth_),
+        in_place_(g_.inside()),
+        by_taps_(!in_place_ && C_ >= kMaxRows),
+        plan(direct_plan<T>(s, g_, s.groups * panels_, size_)),
+        partial_(sizeof(T) * static_cast<std::size_t>(plan.chunks * (size_ + s.groups * width_))) {}
+
+  Index shares() const { return s_.groups * panels_; }
+  double cost() const {  // of a share of a chunk
+    return 2.0 * static_cast<double>(s_.N * s_.OH * s_.OW) * static_cast<double>(s_.O * depth_) /
+           static_cast<double>(plan.chunks * shares());
   }
+  std::size_t scratch_bytes() const {
+    return static_cast<std::size_t>(window_end()) + sizeof(Index) * static_cast<std::size_t>(depth_);
+  }
+  void clear(Index chunk, Index share) const {
+    fill_zero(sums(chunk, share), depth_ * panel(share));
+    fill_zero(bias_sums(chunk, share), kPanel<T>);
+  }
+  // dy is the part's own.
+  void add(Index chunk, Index share, const ImagePart& part, const T* dy, const T* x, void* scratch) const {
+    const Index group = share / panels_, j = group * O_ + share % panels_ * kPanel<T>, pixels = part.rows * s_.OW;
+    const int width = panel(share);
+    T *const slab = static_cast<T*>(scratch), *const windows = slab + slab_size(), *const w = sums(chunk, share);
+    for (Index i = 0; i < part.images; ++i)
+      pack_gradient(dy + i * pixels * s_.O + j, pixels, s_.O, columns(share), width, slab + i * pixels * width,
+                    bias_sums(chunk, share));
+    const Index image_size = s_.H * s_.W * s_.C;
+    const T* const image = x + part.n0 * image_size;
+    if (by_taps_)
+      return outer_block_by_taps(g_, image + group * C_, part.images, part.first, part.rows, slab, width, w);
+    Window<T> here{};
+    for (Index i = part.images - 1; i >= 0; --i)
+      here = open_window(g_, image + i * image_size, group, part.first, part.rows, in_place_, windows + i * window());
+    Index* const offset = reinterpret_cast<Index*>(static_cast<char*>(scratch) + window_end());
+    input_offsets(g_, here, offset);
+    const PixelWalk walk{part.images,
+                         part.rows,
+                         s_.OW,
+                         in_place_ ? image_size : window(),
+                         g_.step_h * here.row,
+                         g_.step_w * here.pixel,
+                         pixels * width,
+                         s_.OW * width};
+    outer_block(g_, here, walk, offset, slab, width, w);
+  }
+  void finish(T* dw, T* db) const {
+    const Index chunks = plan.chunks;
+    parallel_for(shares(), kByte * static_cast<double>(chunks * depth_ * kPanel<T>) * sizeof(T), [&](Index share) {
+      const Index group = share / panels_, j = group * O_ + share % panels_ * kPanel<T>;
+      reduce_panel(sums(0, share), chunks, size_, depth_, columns(share), panel(share), dw + j * depth_);
+      for (int i = 0; i < columns(share); ++i) {
+        T sum = 0;
+        for (Index c = 0; c < chunks; ++c) sum += bias_sums(c, share)[i];
+        db[j + i] = sum;
+      }
+    });
+  }
+
+ private:
+  int panel(Index share) const { return panel_width<T>(O_, share % panels_); }
+  int columns(Index share) const { return static_cast<int>(least(O_ - share % panels_ * kPanel<T>, kPanel<T>)); }
+  T* sums(Index chunk, Index share) const {
+    return partial_.as<T>() + chunk * size_ + share / panels_ * width_ * depth_ +
+           panel_offset<T>(share % panels_, depth_);
+  }
+  T* bias_sums(Index chunk, Index share) const {
+    return partial_.as<T>() + plan.chunks * size_ + (chunk * shares() + share) * kPanel<T>;
+  }
+  Index window() const { return in_place_ || by_taps_ ? 0 : g_.span_h(plan.rows) * g_.span_w() * C_; }
+  Index slab_size() const { return plan.images * plan.rows * s_.OW * kPanel<T>; }
+  Index window_end() const {
+    return ceil_div((slab_size() + plan.images * window()) * static_cast<Index>(sizeof(T)), kAlignment) *
+           static_cast<Index>(kAlignment);
+  }
+  Conv2dShape s_;
+  TapGrid g_;
+  Index C_, O_, panels_, depth_, width_, size_;
+  bool in_place_, by_taps_;
+
+ public:
+  const WeightPlan plan;
+
+ private:
+  Buffer partial_;
 };
 
 template <class T>
 void conv2d_direct_backward_weight(const Conv2dShape& s, const T* dy, const T* x, T* dw, T* db) {
-  const Index C = s.C / s.groups, O = s.O / s.groups;
-  const TapGrid g = forward_grid(s);
-  const bool in_place = g.inside(), by_taps = !in_place && C >= kMaxRows;
-  const Index panels = panel_count<T>(O), depth = g.depth(), width = panels * kPanel<T>,
-              chunk_size = s.groups * width * depth;
-  const WeightPlan plan = WeightPlan::of<T>(s, g, panels, chunk_size);
-  const Index chunks = plan.chunks, units = plan.units;
-  Buffer partial_buffer(sizeof(T) * static_cast<std::size_t>(chunks * (chunk_size + s.groups * width)));
-  T* const partial = partial_buffer.as<T>();
-  T* const partial_db = partial + chunks * chunk_size;
-
-  const Index window = in_place || by_taps ? 0 : g.span_h(plan.block_rows) * g.span_w() * C;
-  const Index slab = plan.images * plan.block_rows * s.OW * kPanel<T>;
-  const Index window_end = ceil_div((slab + plan.images * window) * static_cast<Index>(sizeof(T)), kAlignment) *
-                           static_cast<Index>(kAlignment);
-  const std::size_t bytes = static_cast<std::size_t>(window_end) + sizeof(Index) * static_cast<std::size_t>(depth);
-  const Index tasks = chunks * s.groups * panels;
-  const double cost =
-      2.0 * static_cast<double>(s.N * s.OH * s.OW) * static_cast<double>(s.O * depth) / static_cast<double>(tasks);
-  parallel_for_scratch(tasks, cost, bytes, [&](Index task, void* mine) {
-    const Index p = task % panels, group = task / panels % s.groups, chunk = task / panels / s.groups;
-    const Index j = group * O + p * kPanel<T>;
-    const int panel = panel_width<T>(O, p), columns = static_cast<int>(least(O - p * kPanel<T>, kPanel<T>));
-    T* const slab_data = static_cast<T*>(mine);
-    T* const scratch = slab_data + slab;
-    Index* const offset = reinterpret_cast<Index*>(static_cast<char*>(mine) + window_end);
-    T* const w = partial + chunk * chunk_size + group * width * depth + panel_offset<T>(p, depth);
-    T* const sums = partial_db + chunk * s.groups * width + group * width + p * kPanel<T>;
-    fill_zero(w, depth * panel);
-    fill_zero(sums, kPanel<T>);
-    for (Index unit = chunk * units / chunks; unit < (chunk + 1) * units / chunks; ++unit) {
-      const Index n0 = unit / plan.row_blocks * plan.images, first = unit % plan.row_blocks * plan.block_rows;
-      const Index images = least(plan.images, s.N - n0), rows = least(plan.block_rows, s.OH - first),
-                  pixels = rows * s.OW;
-      for (Index i = 0; i < images; ++i)
-        pack_gradient(dy + ((n0 + i) * s.OH + first) * s.OW * s.O + j, pixels, s.O, columns, panel,
-                      slab_data + i * pixels * panel, sums);
-      const T* const image = x + n0 * s.H * s.W * s.C;
-      if (by_taps) {
-        outer_block_by_taps(g, image + group * C, images, first, rows, slab_data, panel, w);
-        continue;
-      }
-      Window<T> here{};
-      for (Index i = images - 1; i >= 0; --i)
-        here = open_window(g, image + i * s.H * s.W * s.C, group, first, rows, in_place, scratch + i * window);
-      input_offsets(g, here, offset);
-      const PixelWalk walk{images,
-                           rows,
-                           s.OW,
-                           in_place ? s.H * s.W * s.C : window,
-                           g.step_h * here.row,
-                           g.step_w * here.pixel,
-                           pixels * panel,
-                           s.OW * panel};
-      outer_block(g, here, walk, offset, slab_data, panel, w);
-    }
-  });
-  parallel_for(s.groups * panels, kByte * static_cast<double>(chunks * depth * kPanel<T>) * sizeof(T), [&](Index task) {
-    const Index p = task % panels, group = task / panels, j = group * O + p * kPanel<T>;
-    const int columns = static_cast<int>(least(O - p * kPanel<T>, kPanel<T>));
-    reduce_panel(partial + group * width * depth + panel_offset<T>(p, depth), chunks, chunk_size, depth, columns,
-                 panel_width<T>(O, p), dw + j * depth);
-    for (int i = 0; i < columns; ++i) {
-      T sum = 0;
-      for (Index c = 0; c < chunks; ++c) sum += partial_db[c * s.groups * width + group * width + p * kPanel<T> + i];
-      db[j + i] = sum;
-    }
-  });
+  backward_weight<T, DirectFilterSums<T>>(s, dy, x, dw, db);
 }
 
 }  // namespace

@@ -81,9 +81,9 @@ struct RowBlock {
 struct LaneBlocks {
   Index rows, count;  // in a block, in an image
   template <class T>
-  static LaneBlocks of(const TapGrid& g, const LaneGroups& l, Index N) {
-    constexpr Index kTasks = 64, kLeast = 4;
-    Index rows = greatest(kLeast, ceil_div(g.rows, ceil_div(kTasks, N * (l.in_place ? 1 : l.vectors))));
+  static LaneBlocks of(const TapGrid& g, const LaneGroups& l, Index N, Index tasks = 64) {
+    constexpr Index kLeast = 4;
+    Index rows = greatest(kLeast, ceil_div(g.rows, ceil_div(tasks, N * (l.in_place ? 1 : l.vectors))));
     if (!l.in_place) {
       const Index row = greatest(1, g.W) * g.C * kLanes<T>;  // a phase of the way back may have no taps, and so no rows
       const Index fit = kBlockBytes / (row * static_cast<Index>(sizeof(T)));

@@ -3,10 +3,11 @@
 //   dw[o,r,s,u] = sum over n,oh,ow:  dy[n,oh,ow,o]  x[n, oh*stride + r*dilation - padding, ow*..., group(o) * U + u]
 //   db[o] = sum dy
 //
-// The sums of some taps of a kernel row stay in registers while the pixels of a row pass by. Tasks: chunks of blocks of
-// output rows, of spread rows one vector each; the chunks' partial sums are added in order.
+// The sums of some taps of a kernel row stay in registers while the pixels of a row pass by. How it is cut: weight_plan.h; of spread
+// rows, one vector is a share.
 #pragma once
 #include "kernels/conv_depthwise.h"
+#include "kernels/weight_plan.h"
 
 namespace lamina {
 namespace {
@@ -91,48 +92,81 @@ void lane_block_sums(const TapGrid& g, const LaneGroups& l, const Cut& cut, cons
       add_row(g, gradient(oh, v), l.used(), sums + (v - v_begin) * size + g.depth() * kLanes<T>);
 }
 
+// The sums of all chunks and shares, a vector each of spread rows, and then of all chunks.
+template <class T>
+class LaneFilterSums {
+ public:
+  explicit LaneFilterSums(const Conv2dShape& s)
+      : image_(forward_grid(s)),
+        l_(LaneGroups::of<T>(image_)),
+        g_(padded_grid(image_, l_)),
+        cut_(g_),
+        blocks_(LaneBlocks::of<T>(g_, l_, greatest(1, s.N), kMostChunks)),
+        together_(l_.in_place ? l_.vectors : 1),
+        size_((g_.depth() + 1) * kLanes<T>),
+        plan(s.N, s.OH, blocks_.rows, images(s), kMostChunks),
+        partial_(sizeof(T) * static_cast<std::size_t>(plan.chunks * l_.vectors * size_)) {}
+
+  Index shares() const { return l_.vectors / together_; }
+  double cost() const {  // of a share of a chunk
+    return 2.0 * static_cast<double>(plan.parts_of_chunk() * plan.images * blocks_.rows * g_.cols * together_) *
+           static_cast<double>(size_);
+  }
+  std::size_t scratch_bytes() const { return sizeof(T) * static_cast<std::size_t>(blocks_.scratch_size<T>(g_, l_)); }
+  void clear(Index chunk, Index share) const { fill_zero(sums(chunk, share * together_), together_ * size_); }
+  // dy is the part's own.
+  void add(Index chunk, Index share, const ImagePart& part, const T* dy, const T* x, void* scratch) const {
+    const Index v = share * together_;
+    for (Index i = 0; i < part.images; ++i) {
+      const RowBlock b = blocks_.block(g_, (part.n0 + i) * blocks_.count + part.first / blocks_.rows);
+      const LaneRows<T> rows = open_rows(g_, image_, l_, b, x, v, static_cast<T*>(scratch));
+      lane_block_sums(g_, l_, cut_, rows, b, v, v + together_, dy + i * g_.out_image - b.first * g_.out_row,
+                      sums(chunk, v));
+    }
+  }
+  void finish(T* dw, T* db) const {
+    parallel_for(l_.vectors, kByte * static_cast<double>(plan.chunks * size_) * sizeof(T), [&](Index v) {
+      constexpr int W = kLanes<T>;
+      T* const total = sums(0, v);
+      for (Index i = 0; i < size_; i += W) {
+        Vec<T> sum = load(total + i);
+        for (Index chunk = 1; chunk < plan.chunks; ++chunk) sum += load(sums(chunk, v) + i);
+        store(total + i, sum);
+      }
+      const Index o = l_.first_group(v) * l_.outputs, depth = g_.depth();
+      // What a vector shares with the one before is written by that alone.
+      const Index begin = v > 0 ? l_.first_group(v - 1) * l_.outputs + l_.used() - o : 0;
+      for (Index i = begin; i < l_.used(); ++i) {
+        for (Index t = 0; t < depth; ++t) dw[(o + i) * depth + t] = total[t * W + i];
+        db[o + i] = total[depth * W + i];
+      }
+    });
+  }
+
+ private:
+  // [tap][lane], the last tap that of the bias
+  T* sums(Index chunk, Index v) const { return partial_.as<T>() + (chunk * l_.vectors + v) * size_; }
+  Index images(const Conv2dShape& s) const {
+    const Index bytes = static_cast<Index>(sizeof(T)) * greatest(s.H * s.W * s.C, s.OH * s.OW * s.O);
+    return blocks_.count > 1 ? 1 : greatest(1, least(ceil_div(s.N, kMostChunks), kBlockBytes / bytes));
+  }
+  TapGrid image_;
+  LaneGroups l_;
+  TapGrid g_;
+  Cut cut_;
+  LaneBlocks blocks_;
+  Index together_, size_;
+
+ public:
+  const WeightPlan plan;
+
+ private:
+  Buffer partial_;
+};
+
 template <class T>
 void conv2d_lanes_backward_weight(const Conv2dShape& s, const T* dy, const T* x, T* dw, T* db) {
-  constexpr int W = kLanes<T>;
-  constexpr Index kChunks = 16;
-  const TapGrid image = forward_grid(s);
-  const LaneGroups l = LaneGroups::of<T>(image);
-  const TapGrid g = padded_grid(image, l);
-  const Cut cut(g);
-  const LaneBlocks blocks = LaneBlocks::of<T>(g, l, greatest(1, s.N));
-  const Index units = s.N * blocks.count, chunks = greatest(1, least(units, kChunks));
-  const Index together = l.in_place ? l.vectors : 1, shares = l.vectors / together;
-  const Index size = (g.depth() + 1) * W;  // of the sums of a vector, the last those of the bias
-  Buffer partial_buffer(sizeof(T) * static_cast<std::size_t>(chunks * l.vectors * size));
-  T* const partial = partial_buffer.as<T>();
-  const double cost =
-      2.0 * static_cast<double>(ceil_div(units, chunks) * blocks.rows * g.cols * together) * static_cast<double>(size);
-  const std::size_t bytes = sizeof(T) * static_cast<std::size_t>(blocks.scratch_size<T>(g, l));
-  parallel_for_scratch(chunks * shares, cost, bytes, [&](Index task, void* mine) {
-    const Index chunk = task / shares, v0 = task % shares * together;
-    T* const sums = partial + (chunk * l.vectors + v0) * size;
-    fill_zero(sums, together * size);
-    for (Index unit = chunk * units / chunks; unit < (chunk + 1) * units / chunks; ++unit) {
-      const RowBlock b = blocks.block(g, unit);
-      const LaneRows<T> rows = open_rows(g, image, l, b, x, v0, static_cast<T*>(mine));
-      lane_block_sums(g, l, cut, rows, b, v0, v0 + together, dy + b.n * g.out_image, sums);
-    }
-  });
-  parallel_for(l.vectors, kByte * static_cast<double>(chunks * size) * sizeof(T), [&](Index v) {
-    T* const sums = partial + v * size;
-    for (Index i = 0; i < size; i += W) {
-      Vec<T> sum = load(sums + i);
-      for (Index chunk = 1; chunk < chunks; ++chunk) sum += load(sums + chunk * l.vectors * size + i);
-      store(sums + i, sum);
-    }
-    const Index o = l.first_group(v) * l.outputs, depth = g.depth();
-    // What a vector shares with the one before is written by that alone.
-    const Index begin = v > 0 ? l.first_group(v - 1) * l.outputs + l.used() - o : 0;
-    for (Index i = begin; i < l.used(); ++i) {
-      for (Index t = 0; t < depth; ++t) dw[(o + i) * depth + t] = sums[t * W + i];
-      db[o + i] = sums[depth * W + i];
-    }
-  });
+  backward_weight<T, LaneFilterSums<T>>(s, dy, x, dw, db);
 }
 
 }  // namespace

@@ -14,6 +14,13 @@ struct UpsampleShape {
   bool bilinear;  // else the nearest pixel
 };
 
+// What batch normalisation normalised with, (C,) each: see batch_norm.h. frozen: they do not depend on x.
+template <class T>
+struct Normal {
+  const T *mean, *inv, *scale, *shift;
+  bool relu, frozen;
+};
+
 // N samples of P pixels and C channels, in G groups.
 struct GroupNormShape {
   Index N, P, C, G;
@@ -108,6 +115,11 @@ struct Kernels {
   void (*conv2d_backward_input)(const Conv2dShape&, Algorithm, const T* dy, const T* w, const T* b, bool relu, T* dx);
   void (*conv2d_backward_weight)(const Conv2dShape&, Algorithm, const T* dy, const T* x, T* dw, T* db);
 
+  // with batch normalisation behind it: y and its moments; y and dx, which may be null, are the convolution's
+  void (*conv2d_moments)(const Conv2dShape&, Algorithm, const T* x, const T* w, const T* b, T* y, T* mean, T* var);
+  void (*conv2d_norm_backward)(const Conv2dShape&, Algorithm, const T* dy, const T* y, const Normal<T>&, const T* x,
+                               const T* w, T* dx, T* dw, T* db, T* dgamma, T* dbeta);
+
   void (*locally_connected2d)(const Conv2dShape&, const T* x, const T* w, const T* b, T* y);
   void (*locally_connected2d_backward_input)(const Conv2dShape&, const T* dy, const T* w, T* dx);
   void (*locally_connected2d_backward_weight)(const Conv2dShape&, const T* dy, const T* x, T* dw);
@@ -151,8 +163,7 @@ struct Kernels {
 
   void (*column_moments)(Index M, Index C, const T* x, T* mean, T* var);
   void (*batch_norm)(Index M, Index C, const T* x, const T* mean, const T* scale, const T* shift, bool relu, T* y);
-  void (*batch_norm_backward)(Index M, Index C, const T* dy, const T* x, const T* mean, const T* inv, const T* scale,
-                              const T* shift, bool relu, bool frozen, T* dx, T* dgamma, T* dbeta);
+  void (*batch_norm_backward)(Index M, Index C, const T* dy, const T* x, const Normal<T>&, T* dx, T* dgamma, T* dbeta);
   void (*group_norm)(const GroupNormShape&, const T* x, const T* gamma, const T* beta, double eps, T* y, T* mean,
                      T* inv);
   void (*group_norm_backward)(const GroupNormShape&, const T* dy, const T* x, const T* gamma, const T* mean,

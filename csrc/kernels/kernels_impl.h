@@ -6,6 +6,7 @@
 //
 #include "kernels/batch_norm.h"
 #include "kernels/conv2d.h"
+#include "kernels/conv_norm.h"
 #include "kernels/curves.h"
 #include "kernels/elementwise.h"
 #include "kernels/embedding.h"
@@ -36,6 +37,8 @@ constexpr Kernels<T> make_kernels() {
       .conv2d = &lamina::conv2d<T>,
       .conv2d_backward_input = &lamina::conv2d_backward_input<T>,
       .conv2d_backward_weight = &lamina::conv2d_backward_weight<T>,
+      .conv2d_moments = &lamina::conv2d_moments<T>,
+      .conv2d_norm_backward = &lamina::conv2d_norm_backward<T>,
       .locally_connected2d = &lamina::locally_connected2d<T>,
       .locally_connected2d_backward_input = &lamina::locally_connected2d_backward_input<T>,
       .locally_connected2d_backward_weight = &lamina::locally_connected2d_backward_weight<T>,

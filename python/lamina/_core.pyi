@@ -75,6 +75,42 @@ def conv2d_backward_weight(
 ) -> tuple[_Array, _Array]:
     """-> dw (O,KH,KW,C/groups), db (O,)."""
 
+def conv2d_moments(
+    x: _Array,
+    w: _Array,
+    b: _Array | None,
+    stride: _Pair,
+    padding: _Sides,
+    dilation: _Pair,
+    groups: int,
+    algorithm: str = "auto",
+) -> tuple[_Array, _Array, _Array]:
+    """What conv2d makes, and the mean and biased variance of each of its channels."""
+
+def conv2d_norm_backward(
+    dy: _Array,
+    y: _Array,
+    mean: _Array,
+    inv: _Array,
+    scale: _Array,
+    shift: _Array,
+    relu: bool,
+    x: _Array,
+    w: _Array,
+    stride: _Pair,
+    padding: _Sides,
+    dilation: _Pair,
+    groups: int,
+    algorithm: str = "auto",
+    needs_dx: bool = True,
+    dw: _Array | None = None,
+    db: _Array | None = None,
+    dgamma: _Array | None = None,
+    dbeta: _Array | None = None,
+) -> tuple[_Array | None, _Array, _Array, _Array, _Array]:
+    """batch_norm_backward of dy, with y for its x; then the convolution's two of that -> dx or None, dw, db,
+    dgamma, dbeta."""
+
 # unshared weights: w (OH,OW,O,KH,KW,C) -----------------------------------------------------------------
 def locally_connected2d(x: _Array, w: _Array, b: _Array | None, stride: _Pair, padding: _Sides) -> _Array:
     """x (N,H,W,C), b (OH,OW,O) -> y (N,OH,OW,O)."""
@@ -292,9 +328,23 @@ def batch_norm(x: _Array, mean: _Array, scale: _Array, shift: _Array, relu: bool
     """x (M,C) -> (x - mean) scale + shift, by columns; then relu, if asked for."""
 
 def batch_norm_backward(
-    dy: _Array, x: _Array, mean: _Array, inv: _Array, scale: _Array, shift: _Array, relu: bool, frozen: bool
+    dy: _Array,
+    x: _Array,
+    mean: _Array,
+    inv: _Array,
+    scale: _Array,
+    shift: _Array,
+    relu: bool,
+    frozen: bool,
+    dgamma: _Array | None = None,
+    dbeta: _Array | None = None,
 ) -> tuple[_Array, _Array, _Array]:
     """scale = gamma inv; frozen: mean and inv are constants -> dx (M,C), dgamma (C,), dbeta (C,)."""
+
+def follow_moments(
+    mean: _Array, var: _Array, running_mean: _Array, running_var: _Array, momentum: float, count: int
+) -> None:
+    """Moves the running ones, in place, by momentum towards mean and var count/(count - 1)."""
 
 def group_norm(
     x: _Array, gamma: _Array, beta: _Array, groups: int, eps: float

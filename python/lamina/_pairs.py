@@ -50,9 +50,17 @@ def _is_plain(a: Array) -> bool:
     return a.flags.c_contiguous and a.flags.aligned
 
 
+@hosted.direct
 def add_backward(dy: Array, ctx: Any) -> Any:
-    """-> da, db."""
-    return unbroadcast(dy, ctx[0]), unbroadcast(dy, ctx[1])
+    """-> da, db: dy itself, where nothing was stretched."""
+    return _summed(dy, ctx[0]), _summed(dy, ctx[1])
+
+
+def _summed(dy: Array, shape: Shape | None) -> Array | None:
+    found: Array | None = dy
+    if shape != dy.shape:
+        found = None if shape is None else hosted.again(unbroadcast, dy, shape)
+    return found
 
 
 def subtract(a: Array, b: Array, needs_da: bool, needs_db: bool) -> tuple[Array, Any]:

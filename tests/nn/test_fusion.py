@@ -9,7 +9,7 @@ import pytest
 
 import lamina as lm
 from lamina import nn
-from lamina.nn.fusion import calls_of
+from lamina.nn.fusion import steps_of
 from lamina.nn.summary import watching
 
 IMAGE, ROWS = (3, 7, 6, 2), (5, 4)
@@ -36,7 +36,7 @@ class Twice(nn.Conv2d):
         return super().forward(x) * 2
 
 
-#: What a net is made of, what it gets, and how it is called: w with relu, s skipped, a alone.
+#: What a net is made of, what it gets, and how it is called: see `_letters`.
 NETS = {
     "conv": (lambda: [conv(), nn.ReLU()], IMAGE, "ws"),
     "conv_stride": (lambda: [conv(stride=2, padding=1, bias=False), nn.ReLU()], IMAGE, "ws"),
@@ -53,6 +53,31 @@ NETS = {
     "norm2d_pool": (lambda: [nn.BatchNorm2d(2), nn.ReLU(), nn.MaxPool2d(2)], IMAGE, "asw"),
     "norm1d": (lambda: [linear(), nn.BatchNorm1d(6), nn.ReLU()], ROWS, "aws"),
     "norm_plain": (lambda: [nn.BatchNorm1d(4, affine=False), nn.ReLU()], (3, 5, 4), "ws"),
+    "conv_norm": (lambda: [conv(padding=1), nn.BatchNorm2d(5)], IMAGE, "na"),
+    "conv_norm_relu": (lambda: [conv(bias=False, stride=2), nn.BatchNorm2d(5), nn.ReLU()], IMAGE, "nws"),
+    "conv_norm_pool": (lambda: [conv(), nn.BatchNorm2d(5), nn.ReLU(), nn.MaxPool2d(2)], IMAGE, "nasw"),
+    "conv_norm_plain": (lambda: [conv(), nn.BatchNorm2d(5, affine=False, relu=True)], IMAGE, "na"),
+    "conv_norm_twice": (lambda: [conv(), nn.BatchNorm2d(5), nn.BatchNorm2d(5)], IMAGE, "naa"),
+    "conv_relu_norm": (lambda: [conv(), nn.ReLU(), nn.BatchNorm2d(5)], IMAGE, "wsa"),
+    "conv_norm_im2col": (lambda: [conv(algorithm="im2col"), nn.BatchNorm2d(5)], IMAGE, "na"),
+    "conv_norm_dilated": (lambda: [conv(dilation=2, padding=2), nn.BatchNorm2d(5)], IMAGE, "na"),
+    "conv_norm_winograd": (lambda: [conv(32, 32, padding=1), nn.BatchNorm2d(32)], (4, 9, 10, 32), "na"),
+    "pointwise_norm": (lambda: [conv(7, 40, 1), nn.BatchNorm2d(40), nn.ReLU()], (3, 9, 8, 7), "nws"),
+    "pointwise_stride": (lambda: [conv(7, 9, 1, stride=2), nn.BatchNorm2d(9)], (3, 9, 8, 7), "na"),
+    "pointwise_padded": (lambda: [conv(7, 9, 1, padding=1), nn.BatchNorm2d(9)], (3, 9, 8, 7), "na"),
+    "depthwise_norm": (
+        lambda: [conv(16, 16, groups=16, padding=1), nn.BatchNorm2d(16), nn.ReLU()],
+        (18, 6, 5, 16),
+        "nws",
+    ),
+    "depthwise_stride": (
+        lambda: [conv(21, 21, groups=21, stride=2, padding=1), nn.BatchNorm2d(21)],
+        (3, 9, 6, 21),
+        "na",
+    ),
+    "groups_norm": (lambda: [conv(20, 40, groups=10), nn.BatchNorm2d(40)], (17, 5, 6, 20), "na"),
+    "wide_groups_norm": (lambda: [conv(24, 48, groups=2), nn.BatchNorm2d(48)], (2, 5, 6, 24), "na"),
+    "other_norm": (lambda: [conv(), nn.GroupNorm(1, 5)], IMAGE, "aa"),
     "norm_has_relu": (lambda: [nn.BatchNorm2d(2, relu=True), nn.ReLU(), conv()], IMAGE, "wsa"),
     "pool": (lambda: [nn.ReLU(), nn.MaxPool2d(2)], IMAGE, "sw"),
     "pool_overlap": (lambda: [nn.ReLU(), nn.MaxPool2d(3, 1, padding=1)], IMAGE, "sw"),
@@ -76,15 +101,22 @@ NETS = {
             *(nn.Flatten(), nn.Dropout(0.5), linear(20, 7), nn.ReLU(), linear(7, 3)),
         ],
         IMAGE,
-        "awsaswaawsa",
+        "nwsaswaawsa",
     ),
     "empty": (list, ROWS, ""),
 }
-_LETTERS = {"with relu": "w", "skipped": "s", "alone": "a"}
 
 
 def _letters(net):
-    return "".join(_LETTERS[call] for call in calls_of(net, list(net)))
+    """Of each module, its last step's: w with relu, a without, n before its normalisation, s in none."""
+    modules = list(net)
+    letters = ["s"] * len(modules)
+    start = 0
+    for layers, relu in steps_of(net, modules):
+        for layer in layers:
+            start = next(i for i in range(start, len(modules)) if modules[i] is layer) + 1
+            letters[start - 1] = "n" if layer is not layers[-1] else "w" if relu else "a"
+    return "".join(letters)
 
 
 @pytest.mark.parametrize("name", NETS)
@@ -137,6 +169,34 @@ def test_the_bits_of_the_layers_one_by_one(name, dtype):
         for training in (len(x) > 1, False):
             net.train(training)
             _same_bits(_step(net, x), _one_by_one(net, x))
+
+
+#: Where many tasks share the work, images fall into rows, or parts are too large to go from one to the next.
+LARGE = {
+    "first": (lambda: [conv(3, 32, padding=1), nn.BatchNorm2d(32)], (33, 20, 20, 3)),
+    "pointwise": (lambda: [conv(32, 64, 1), nn.BatchNorm2d(64), nn.ReLU()], (9, 40, 41, 32)),
+    "pointwise_wide": (lambda: [conv(130, 200, 1), nn.BatchNorm2d(200)], (20, 9, 9, 130)),
+    "pointwise_narrow": (lambda: [conv(64, 3, 1), nn.BatchNorm2d(3)], (2, 60, 60, 64)),
+    "depthwise": (lambda: [conv(48, 48, groups=48, padding=1), nn.BatchNorm2d(48)], (35, 16, 17, 48)),
+    "depthwise_few": (lambda: [conv(48, 48, groups=48, padding=1), nn.BatchNorm2d(48)], (5, 40, 40, 48)),
+    "depthwise_large": (lambda: [conv(64, 64, groups=64), nn.BatchNorm2d(64)], (2, 90, 90, 64)),
+    "groups_of_4": (lambda: [conv(40, 40, groups=10, padding=1), nn.BatchNorm2d(40)], (20, 14, 15, 40)),
+    "strided": (lambda: [conv(24, 32, stride=2, padding=1), nn.BatchNorm2d(32)], (18, 17, 17, 24)),
+    "large_images": (lambda: [conv(24, 40, 5, stride=2), nn.BatchNorm2d(40)], (2, 70, 70, 24)),
+    "winograd": (lambda: [conv(32, 32, padding=1), nn.BatchNorm2d(32)], (9, 24, 24, 32)),
+}
+
+
+@pytest.mark.usefixtures("isa")
+@pytest.mark.parametrize("name", LARGE)
+def test_large_normalised_convolutions(name):
+    make, shape = LARGE[name]
+    net, x = nn.Sequential(*make()), _values(shape, "normal", np.float32)
+    lm.set_num_threads(1)
+    right = _one_by_one(net, x)
+    for threads in (1, 2, 3, 16):
+        lm.set_num_threads(threads)
+        _same_bits(_step(net, x), right)
 
 
 @pytest.mark.usefixtures("two_threads")
@@ -202,10 +262,10 @@ def test_a_change_of_layers_is_seen():
 def test_training_does_not_group_the_layers_anew():
     net, x = nn.Sequential(nn.BatchNorm2d(2), nn.ReLU(), nn.Dropout(0.5)), np.ones(IMAGE, np.float32)
     net(x)
-    calls = calls_of(net, list(net))
+    steps = steps_of(net, list(net))
     net.eval()(x)
     net.train()(x)
-    assert calls_of(net, list(net)) is calls
+    assert steps_of(net, list(net)) is steps
 
 
 def test_a_net_that_goes_is_forgotten():

@@ -6,6 +6,7 @@ import pytest
 import lamina as lm
 from lamina import _hosted as hosted
 from lamina import config, nn, ops, optim
+from lamina.ops.conv_norm import conv2d_norm, conv2d_norm_backward
 
 RNG = np.random.default_rng(0)
 BACKENDS = ["cpp", "numpy"] if config.has_plans() else ["numpy"]  # without _core, if so asked
@@ -52,7 +53,36 @@ def sparse(dtype):
     return ops.sparse_linear_backward, (floats(*y.shape, dtype=dtype), ctx), {1: w.shape}
 
 
+def norm(**statistics):
+    def made(dtype):
+        given = {name: np.full(4, value, dtype) for name, value in statistics.items()}
+        y, ctx = ops.batch_norm(
+            floats(5, 3, 4, dtype=dtype), floats(4, dtype=dtype), floats(4, dtype=dtype), **given
+        )
+        return ops.batch_norm_backward, (floats(*y.shape, dtype=dtype), ctx), {1: (4,), 2: (4,)}
+
+    return made
+
+
+def conv_norm(groups, size=3):
+    def made(dtype):
+        x, w = floats(18, 6, 5, 16, dtype=dtype), floats(16, size, size, 16 // groups, dtype=dtype)
+        y, ctx = conv2d_norm(x, w, *floats(3, 16, dtype=dtype), groups=groups, algorithm="direct")
+        return (
+            conv2d_norm_backward,
+            (floats(*y.shape, dtype=dtype), ctx),
+            {1: w.shape} | dict.fromkeys((2, 3, 4), (16,)),
+        )
+
+    return made
+
+
 CASES = {
+    "norm": norm(),
+    "norm_frozen": norm(mean=0.5, var=2),
+    "conv_norm": conv_norm(1),
+    "conv_norm_pointwise": conv_norm(1, size=1),
+    "conv_norm_depthwise": conv_norm(16),
     "linear": linear,
     "direct": conv("direct"),
     "im2col": conv("im2col"),
@@ -75,7 +105,7 @@ def test_the_numbers_of_new_arrays(name, backend, dtype):
         backward, args, shapes = CASES[name](dtype)
         expected = backward(*args)
         guarded = {at: np.full((3, *shape), 7, dtype) for at, shape in shapes.items()}
-        into = [guarded[at][1] if at in guarded else None for at in range(4)]
+        into = [guarded[at][1] if at in guarded else None for at in range(5)]
         found = backward(*args, into=into)
     for at, (a, b) in enumerate(zip(found, expected, strict=True)):
         if at in guarded:

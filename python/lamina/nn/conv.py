@@ -1,6 +1,7 @@
 """The convolutional layer."""
 
 import math
+from typing import Any
 
 from lamina import init, ops
 from lamina.autograd import Tensor, record
@@ -54,19 +55,18 @@ class Conv2d(Filters):
         """x (N,H,W,I) -> y (N,OH,OW,O); with relu, max(y, 0)."""
         w, b = self.weight, self.bias
         x = floating(x, w.data.dtype)
-        y, ctx = ops.conv2d(
-            x.data,
-            w.data,
-            None if b is None else b.data,
-            stride=self.stride,
-            padding=self.padding,
-            dilation=self.dilation,
-            groups=self.groups,
-            algorithm=self.algorithm,
-            fit=self.fit,
-            relu=relu,
-        )
+        y, ctx = ops.conv2d(x.data, w.data, None if b is None else b.data, relu=relu, **self._options())
         return record(y, (x, w, b), ops.conv2d_backward, ctx, x.requires_grad)
+
+    def _options(self) -> dict[str, Any]:
+        return {
+            "stride": self.stride,
+            "padding": self.padding,
+            "dilation": self.dilation,
+            "groups": self.groups,
+            "algorithm": self.algorithm,
+            "fit": self.fit,
+        }
 
     def multiply_adds(self, x_shape: tuple[int, ...], y_shape: tuple[int, ...]) -> int:
         """KH KW I/groups for each output."""

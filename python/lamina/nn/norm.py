@@ -1,5 +1,6 @@
 """Normalisation layers. Channels are the last axis."""
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -12,6 +13,7 @@ from lamina.nn._cast import floating
 from lamina.nn.modes import evaluating
 from lamina.nn.module import Array, Module, Parameter
 from lamina.ops import _check as check
+from lamina.ops.norm import BatchNormContext, follow_moments
 
 
 class _Norm(Module):
@@ -77,21 +79,32 @@ class _BatchNorm(_Norm):
         running = (self.running_mean, self.running_var)
         statistics = [] if self.training else [a.astype(x.dtype, copy=False) for a in running]
         gamma, beta = self._parameters()
-        count = x.size // self.num_features
-        if self.training and count < 2:
-            raise ValueError(
-                f"{type(self).__name__}: training needs more than one value for each channel, got x of shape "
-                f"{x.shape}; use eval(), a larger batch, or a batch size that leaves no single sample at the "
-                "end of an epoch"
-            )
+        if self.training:
+            self._require_many(x.shape)
         y, ctx = ops.batch_norm(x.data, gamma, beta, *statistics, eps=self.eps, relu=self.relu or relu)
         if self.training:
-            hosted.again(self._follow, ctx.mean, ctx.var, count)
+            self._follow(ctx)
         return record(y, (x, self.weight, self.bias), ops.batch_norm_backward, ctx)
 
-    def _follow(self, mean: Array, var: Array, count: int) -> None:
-        for running, now in ((self.running_mean, mean), (self.running_var, var * (count / (count - 1)))):
-            running += self.momentum * (now - running)  # in its place: the module does not change
+    def _require_many(self, shape: tuple[int, ...]) -> None:
+        if math.prod(shape[:-1]) < 2:
+            raise ValueError(
+                f"{type(self).__name__}: training needs more than one value for each channel, got x of shape "
+                f"{shape}; use eval(), a larger batch, or a batch size that leaves no single sample at the "
+                "end of an epoch"
+            )
+
+    def _follow(self, ctx: BatchNormContext) -> None:
+        """Move the running statistics, in their place: the module does not change."""
+        if ctx.mean.dtype == self.running_mean.dtype:
+            follow_moments(self.running_mean, self.running_var, ctx, self.momentum)
+        else:
+            hosted.again(self._follow_widened, ctx)
+
+    def _follow_widened(self, ctx: BatchNormContext) -> None:
+        dtype = self.running_mean.dtype
+        ctx = ctx._replace(mean=ctx.mean.astype(dtype), var=ctx.var.astype(dtype))
+        follow_moments(self.running_mean, self.running_var, ctx, self.momentum)
 
 
 class BatchNorm1d(_BatchNorm):

@@ -5,7 +5,7 @@ from typing import Any
 
 from lamina.autograd import Tensor
 from lamina.nn._errors import kind
-from lamina.nn.fusion import SKIPPED, WITH_RELU, calls_of
+from lamina.nn.fusion import steps_of
 from lamina.nn.module import Module
 from lamina.nn.summary import watchers
 
@@ -33,10 +33,8 @@ class Sequential(Module):
             for module in self:
                 y = module(y)
             return y
-        modules = list(self)
-        for module, call in zip(modules, calls_of(self, modules), strict=True):
-            if call is not SKIPPED:
-                y = module(y, relu=True) if call is WITH_RELU else module(y)
+        for step in steps_of(self, list(self)):
+            y = step(y)
         return y
 
     def __iter__(self) -> Iterator[Module]:

@@ -24,7 +24,12 @@ class Conv2dContext(NamedTuple):
     dilation: Pair
     groups: int
     algorithm: str
-    y: Array | None  # after relu, which lets pass where y > 0; None without
+    y: Array | None = None  # after relu, which lets pass where y > 0; None without
+
+    @property
+    def options(self) -> tuple[Any, ...]:
+        """Of the kernels."""
+        return self.stride, self.padding, self.dilation, self.groups, self.algorithm
 
 
 def conv2d(
@@ -56,6 +61,24 @@ def conv2d(
 
     Raises ValueError for shapes and values that do not fit, TypeError for arrays not of one float dtype.
     """
+    relu = check.flag("conv2d", "relu", relu)
+    x, w, b, ctx = prepare(x, w, b, stride, padding, dilation, groups, algorithm, fit)
+    y: Array = backend().conv2d(x, w, b, *ctx.options, relu)
+    return y, ctx._replace(y=y if relu else None)
+
+
+def prepare(
+    x: Any,
+    w: Any,
+    b: Any = None,
+    stride: int | Pair = 1,
+    padding: int | Pair | tuple[Pair, Pair] | str = 0,
+    dilation: int | Pair = 1,
+    groups: int = 1,
+    algorithm: str = "auto",
+    fit: str = "floor",
+) -> tuple[Array, Array, Array | None, Conv2dContext]:
+    """The arguments of `conv2d` after its checks -> x, w, b, and the context without y."""
     x, w, b = _check_arrays(x, w, b)
     groups = _check_channels(x, w, groups)
     stride = check.pair("conv2d", "stride", stride, 1)
@@ -68,10 +91,7 @@ def conv2d(
         windows.require_fit("conv2d", size, kernel, stride, sides, dilation)
     output = (x.shape[0], oh, ow, w.shape[0])
     windows.require_possible("conv2d", output, x.itemsize)
-    relu = check.flag("conv2d", "relu", relu)
-    y: Array = backend().conv2d(x, w, b, stride, sides, dilation, groups, algorithm, relu)
-    kept = y if relu else None
-    return y, Conv2dContext(x, w, b is not None, output, stride, sides, dilation, groups, algorithm, kept)
+    return x, w, b, Conv2dContext(x, w, b is not None, output, stride, sides, dilation, groups, algorithm)
 
 
 @fills
@@ -84,8 +104,7 @@ def conv2d_backward(
     """
     x, w = ctx.x, ctx.w
     dy = check.gradient("conv2d_backward", "dy", dy, w, ctx.output)
-    options = (ctx.stride, ctx.padding, ctx.dilation, ctx.groups, ctx.algorithm)
-    compute = backend()
+    options, compute = ctx.options, backend()
     if ctx.y is not None:
         dy = compute.relu_backward(dy, ctx.y)
     dx: Array | None = None

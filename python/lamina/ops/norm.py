@@ -10,6 +10,7 @@ import numpy as np
 from lamina.config import backend
 from lamina.ops import _check as check
 from lamina.ops._check import Array
+from lamina.ops._into import NOWHERE, Into, fills
 
 
 class BatchNormContext(NamedTuple):
@@ -45,32 +46,62 @@ def batch_norm(
     op = "batch_norm"
     if (mean is None) != (var is None):
         raise ValueError(f"{op}: mean and var must be given both or neither")
-    x, found = _with_channels(op, x, gamma=gamma, beta=beta, mean=mean, var=var)
-    eps, relu = _positive(op, "eps", eps), check.flag(op, "relu", relu)
+    x, found = with_channels(op, x, gamma=gamma, beta=beta, mean=mean, var=var)
+    eps, relu = positive(op, "eps", eps), check.flag(op, "relu", relu)
     rows = x.reshape(-1, x.shape[-1])
     if mean is None and len(rows) == 0:
         raise ValueError(f"{op}: no element to take statistics of {check.shown(x.shape)}")
     m, v = (found["mean"], found["var"]) if mean is not None else backend().column_moments(rows)
-    inv, scale = backend().batch_norm_scale(v, found.get("gamma"), eps)
-    shift = found["beta"] if "beta" in found else np.zeros_like(inv)
-    y: Array = backend().batch_norm(rows, m, scale, shift, relu)
+    given = found.get("gamma"), found.get("beta")
+    return normalised(x, m, v, *given, eps=eps, relu=relu, frozen=mean is not None)
+
+
+def normalised(
+    x: Array,
+    mean: Array,
+    var: Array,
+    gamma: Array | None,
+    beta: Array | None,
+    *,
+    eps: float,
+    relu: bool,
+    frozen: bool,
+) -> tuple[Array, BatchNormContext]:
+    """What `batch_norm` makes of x (..., C) with these moments, all of it checked."""
+    inv, scale = backend().batch_norm_scale(var, gamma, eps)
+    shift = np.zeros_like(inv) if beta is None else beta
+    y: Array = backend().batch_norm(x.reshape(-1, x.shape[-1]), mean, scale, shift, relu)
     given = gamma is not None, beta is not None
-    ctx = BatchNormContext(x, m, v, inv, scale, shift, given, relu, mean is not None)
-    return y.reshape(x.shape), ctx
+    return y.reshape(x.shape), BatchNormContext(x, mean, var, inv, scale, shift, given, relu, frozen)
 
 
-def batch_norm_backward(dy: Any, ctx: BatchNormContext) -> tuple[Array, Array | None, Array | None]:
-    """dy (..., C) -> dx (..., C), dgamma (C,) or None, dbeta (C,) or None."""
+@fills
+def batch_norm_backward(
+    dy: Any, ctx: BatchNormContext, into: Into = NOWHERE
+) -> tuple[Array, Array | None, Array | None]:
+    """dy (..., C) -> dx (..., C), dgamma (C,) or None, dbeta (C,) or None.
+
+    into: arrays for the gradients of x, gamma and beta; None for new ones, as always for x.
+    """
     x = ctx.x
     dy = check.gradient("batch_norm_backward", "dy", dy, x, x.shape)
     if x.size == 0:
         dx, dgamma, dbeta = np.empty_like(x), np.zeros_like(ctx.inv), np.zeros_like(ctx.inv)
     else:
-        rows = (-1, x.shape[-1])
+        rows, normal = (-1, x.shape[-1]), (ctx.mean, ctx.inv, ctx.scale, ctx.shift)
         dx, dgamma, dbeta = backend().batch_norm_backward(
-            dy.reshape(rows), x.reshape(rows), ctx.mean, ctx.inv, ctx.scale, ctx.shift, ctx.relu, ctx.frozen
+            dy.reshape(rows), x.reshape(rows), *normal, ctx.relu, ctx.frozen, into[1], into[2]
         )
     return dx.reshape(x.shape), dgamma if ctx.given[0] else None, dbeta if ctx.given[1] else None
+
+
+def follow_moments(running_mean: Array, running_var: Array, ctx: BatchNormContext, momentum: float) -> None:
+    """Move running statistics (C,), in place, by momentum towards the mean and the unbiased variance of x.
+
+    All in one dtype; x with more than one value for each channel.
+    """
+    count = ctx.x.size // len(ctx.mean)
+    backend().follow_moments(ctx.mean, ctx.var, running_mean, running_var, momentum, count)
 
 
 class GroupNormContext(NamedTuple):
@@ -93,7 +124,7 @@ def group_norm(
     empty sample.
     """
     op = "group_norm"
-    x, found = _with_channels(op, x, gamma=gamma, beta=beta)
+    x, found = with_channels(op, x, gamma=gamma, beta=beta)
     if x.ndim < 2:
         raise ValueError(f"{op}: x must have at least 2 axes, (N, ..., C) {check.shown(x.shape)}")
     channels = x.shape[-1]
@@ -112,7 +143,7 @@ def _group_norm(
     gamma = found["gamma"].reshape(-1) if "gamma" in found else np.ones(channels, x.dtype)
     beta = found["beta"].reshape(-1) if "beta" in found else np.zeros(channels, x.dtype)
     y: Array
-    y, mean, inv = backend().group_norm(x, gamma, beta, int(groups), _positive(op, "eps", eps))
+    y, mean, inv = backend().group_norm(x, gamma, beta, int(groups), positive(op, "eps", eps))
     return y.reshape(shape), GroupNormContext(x, gamma, mean, inv, shape, ("gamma" in found, "beta" in found))
 
 
@@ -135,7 +166,7 @@ def layer_norm(
 ) -> tuple[Array, GroupNormContext]:
     """As `batch_norm`, with the statistics of each row: x, y (..., C). (Ba, Kiros & Hinton 2016.)"""
     op = "layer_norm"
-    x, found = _with_channels(op, x, gamma=gamma, beta=beta)
+    x, found = with_channels(op, x, gamma=gamma, beta=beta)
     channels = x.shape[-1]
     return _group_norm(op, x.reshape(x.size // channels, 1, channels), x.shape, 1, found, eps)
 
@@ -164,10 +195,10 @@ def local_response_norm(
     or below 1 and for a k not above 0.
     """
     op = "local_response_norm"
-    x, _ = _with_channels(op, x)
+    x, _ = with_channels(op, x)
     if check.integer(op, "size", size, 1, 2**20) % 2 == 0:
         raise ValueError(f"{op}: size must be odd, as many channels on either side, got {size}")
-    k = _positive(op, "k", k)
+    k = positive(op, "k", k)
     alpha, beta = check.number(op, "alpha", alpha), check.number(op, "beta", beta)
     rows = x.reshape(x.size // x.shape[-1], x.shape[-1])
     y: Array
@@ -185,7 +216,7 @@ def local_response_norm_backward(dy: Any, ctx: LocalResponseContext) -> Array:
     return dx.reshape(ctx.x.shape)
 
 
-def _with_channels(op: str, x: Any, **others: Any) -> tuple[Array, dict[str, Array]]:
+def with_channels(op: str, x: Any, **others: Any) -> tuple[Array, dict[str, Array]]:
     """x with channels, and of the others those that there are, (C,)."""
     given = {name: value for name, value in others.items() if value is not None}
     x, *arrays = check.floats(op, x=x, **given)
@@ -196,7 +227,8 @@ def _with_channels(op: str, x: Any, **others: Any) -> tuple[Array, dict[str, Arr
     return x, dict(zip(given, arrays, strict=True))
 
 
-def _positive(op: str, name: str, value: Any) -> float:
+def positive(op: str, name: str, value: Any) -> float:
+    """A number above 0."""
     found = check.number(op, name, value)
     if found == 0:
         raise ValueError(f"{op}: {name} must be above 0, got {found}")

@@ -20,6 +20,7 @@ from lamina.reference.activations import (
     tanh_backward,
 )
 from lamina.reference.conv import conv2d, conv2d_backward_input, conv2d_backward_weight
+from lamina.reference.conv_norm import conv2d_moments, conv2d_norm_backward
 from lamina.reference.draw import draw
 from lamina.reference.embedding import embedding, embedding_backward
 from lamina.reference.gemm import bias_backward, gemm
@@ -40,6 +41,7 @@ from lamina.reference.norm import (
     batch_norm_backward,
     batch_norm_scale,
     column_moments,
+    follow_moments,
     group_norm,
     group_norm_backward,
     local_response,
@@ -74,11 +76,14 @@ __all__ = [
     "conv2d",
     "conv2d_backward_input",
     "conv2d_backward_weight",
+    "conv2d_moments",
+    "conv2d_norm_backward",
     "curve",
     "curve_backward",
     "draw",
     "embedding",
     "embedding_backward",
+    "follow_moments",
     "gemm",
     "group_norm",
     "group_norm_backward",

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from lamina.reference._types import Array
+from lamina.reference._types import Array, put
 
 
 def column_moments(x: Array) -> tuple[Array, Array]:
@@ -27,7 +27,16 @@ def batch_norm(x: Array, mean: Array, scale: Array, shift: Array, relu: bool) ->
 
 
 def batch_norm_backward(
-    dy: Array, x: Array, mean: Array, inv: Array, scale: Array, shift: Array, relu: bool, frozen: bool
+    dy: Array,
+    x: Array,
+    mean: Array,
+    inv: Array,
+    scale: Array,
+    shift: Array,
+    relu: bool,
+    frozen: bool,
+    dgamma: Array | None = None,
+    dbeta: Array | None = None,
 ) -> tuple[Array, Array, Array]:
     """dy (M,C) -> dx (M,C), dgamma (C,), dbeta (C,)."""
     if not len(x):
@@ -35,11 +44,22 @@ def batch_norm_backward(
     xhat = x - mean
     d = np.where(xhat * scale + shift <= 0, x.dtype.type(0), dy) if relu else dy
     xhat *= inv
-    dgamma, dbeta = (d * xhat).sum(axis=0), d.sum(axis=0)
+    dgamma, dbeta = put((d * xhat).sum(axis=0), dgamma), put(d.sum(axis=0), dbeta)
     if frozen:
         return d * scale, dgamma, dbeta
     count = x.dtype.type(len(x))
     return scale * (d - dbeta / count - xhat * (dgamma / count)), dgamma, dbeta
+
+
+def follow_moments(
+    mean: Array, var: Array, running_mean: Array, running_var: Array, momentum: float, count: int
+) -> None:
+    """Move the running ones, in place, by momentum towards mean and the unbiased variance."""
+    if count < 2:
+        raise ValueError("follow_moments: count must be at least 2")
+    unbiased = var * (count / (count - 1))
+    for running, now in ((running_mean, mean), (running_var, unbiased)):
+        running += momentum * (now - running)
 
 
 def group_norm(x: Array, gamma: Array, beta: Array, groups: int, eps: float) -> tuple[Array, Array, Array]:
