@@ -87,7 +87,8 @@ py::tuple sequence(const std::string& name, const py::array& x, const py::array&
                   .mask = nullptr,
                   .zone_h = nullptr,
                   .zone_c = nullptr,
-                  .forgets = forgets};
+                  .forgets = forgets,
+                  .ldy = s.H};
     set_masks(op, s, mask, zone_h, zone_c, cell, q);
     py::object kept = py::none();
     if (has_kept(cell)) {
@@ -136,7 +137,8 @@ py::tuple sequence_backward(const std::string& name, const py::array& dy, const 
                   .m = made(lstm ? nullptr : more),
                   .mask = nullptr,
                   .zone_h = nullptr,
-                  .zone_c = nullptr};
+                  .zone_c = nullptr,
+                  .ldy = s.H};
     set_masks(op, s, mask, zone_h, zone_c, cell, q);
     const bool to_x = needs_dx && !tokens;
     py::array dx = allocate<T>({to_x ? s.R : 0, s.D}), dh0 = allocate<T>(state), dw_ih = allocate<T>(from_x),

@@ -95,6 +95,11 @@ int cpu_limit() {
   return affinity < quota ? affinity : quota;
 }
 
+int processors() {
+  static const int found = cpu_limit();
+  return found;
+}
+
 int max_threads() {
 #ifdef _OPENMP
   if (g_forked.load(std::memory_order_relaxed) || omp_in_parallel()) return 1;
@@ -131,6 +136,31 @@ void await_late_threads(const std::atomic<int>& working) {
       std::this_thread::sleep_for(std::chrono::microseconds(1));  // the system makes it about 50
 #else
   (void)working;
+#endif
+}
+
+Index team_rank() {
+#ifdef _OPENMP
+  return omp_get_thread_num();
+#else
+  return 0;
+#endif
+}
+Index team_size() {
+#ifdef _OPENMP
+  return omp_get_num_threads();
+#else
+  return 1;
+#endif
+}
+
+void relax(int looks) {
+  constexpr int kSpins = 100;  // some 2 us
+  if (looks >= kSpins) return std::this_thread::yield();
+#if defined(__SSE2__)
+  _mm_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
 #endif
 }
 

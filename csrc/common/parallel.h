@@ -19,6 +19,7 @@ constexpr double kByte = 4.0;
 int max_threads();            // what a kernel may use now
 void set_max_threads(int n);  // n >= 1
 int cpu_limit();              // CPUs of the affinity mask and the cgroup quota
+int processors();             // cpu_limit, as it was when first asked for
 bool has_openmp();
 
 // Threads for n tasks of `cost` operations each: small work stays on the calling thread.
@@ -29,6 +30,12 @@ Index plan_grain(Index n, double cost, int threads);
 // At the end of a region, before OpenMP's barrier, the first thread waits for the others and soon sleeps: a late thread
 // may need its processor.
 void await_late_threads(const std::atomic<int>& working);
+
+// Of the calling thread, in the parallel region that it is in.
+Index team_rank();
+Index team_size();
+// Between two looks at what another thread is to write: its processor may be taken, or this one be wanted by it.
+void relax(int looks);
 
 namespace {
 
@@ -108,6 +115,41 @@ void parallel_blocks(Index n, Index block, double cost_per_element, F&& f) {
     const Index begin = i * block;
     f(begin, begin + block < n ? begin + block : n);
   });
+}
+
+// A member of a team: threads that go through the same steps side by side.
+class Member {
+ public:
+  Member(std::atomic<Index>& arrived, Index rank, Index size) : rank(rank), size(size), arrived_(arrived) {}
+  const Index rank, size;
+  // Until all members have come here: what they wrote before it can be read after it.
+  void wait() {
+    if (size == 1) return;
+    arrived_.fetch_add(1, std::memory_order_acq_rel);
+    goal_ += size;
+    for (int spins = 0; arrived_.load(std::memory_order_acquire) < goal_; ++spins) relax(spins);
+  }
+
+ private:
+  std::atomic<Index>& arrived_;
+  Index goal_ = 0;
+};
+
+template <class F>
+__attribute__((noinline)) void be_member(std::atomic<Index>& arrived, Index rank, Index size, void* scratch, F& f) {
+  FlushDenormals flush;
+  Member member(arrived, rank, size);
+  f(member, scratch);
+}
+
+// f(member, scratch) for each member of a team of up to `threads`, who have the same `bytes` of scratch.
+template <class F>
+void parallel_team(Index threads, std::size_t bytes, F&& f) {
+  Buffer scratch(bytes);
+  std::atomic<Index> arrived{0};
+  if (threads <= 1) return be_member(arrived, 0, 1, scratch.data(), f);
+#pragma omp parallel num_threads(static_cast<int>(threads))
+  be_member(arrived, team_rank(), team_size(), scratch.data(), f);
 }
 
 }  // namespace

@@ -55,6 +55,7 @@ struct Sequence {
   T *y, *xh, *gates, *c, *m;        // made forward, read backward; c: LSTM alone, m: GRU alone
   const T *mask, *zone_h, *zone_c;  // (N,H), (R,H), (R,H, LSTM alone) or null
   bool forgets = false;             // no way back: xh and gates hold two steps, in turns
+  Index ldy = 0;                    // between rows of y, and of dy
 };
 // Of so few sequences, all inputs go through their weights ahead of the steps. Of more, a step's own product with x and
 // h together is the faster.

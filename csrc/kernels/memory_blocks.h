@@ -13,7 +13,7 @@
 // Truncated, errors that reach a or pass a peephole change weights and go no further back: c alone carries them through
 // time, and none reaches x. The parallel axis: sequences.
 #pragma once
-#include "kernels/sequence.h"
+#include "kernels/sequence_parts.h"
 
 namespace lamina {
 namespace {
@@ -151,7 +151,7 @@ void memory_blocks(const BlockKind& kind, const SequenceShape& s, const BlockSeq
   if (s.total() < s.R) fill_zero(q.y, s.R * H);
   Buffer table(q.tokens ? sizeof(T) * static_cast<std::size_t>(s.D * rows_of_w) : 0);
   if (q.tokens) token_table(rows_of_w, s.D, q.w_ih, q.b, table.as<T>());
-  const ForwardPanels<T> panels(q.w_ih, D, q.w_hh, M, 0, rows_of_w);
+  const ForwardPanels<T> panels(q.w_ih, D, q.w_hh, M, 0, 1, rows_of_w);
   const double work = 2.0 * static_cast<double>(rows_of_w * (D + M + 8));
   const RowParts parts(s, work);
   parallel_for(parts.count, work * static_cast<double>(s.total()) / static_cast<double>(parts.count), [&](Index part) {
@@ -171,7 +171,8 @@ void memory_blocks(const BlockKind& kind, const SequenceShape& s, const BlockSeq
           copy(q.x + s.source[p] * D, q.xu + p * K, D);
         fill_zero(q.xu + p * K + D + M, K - D - M);
       }
-      times(false, q.xu + at * K, K, rows, panels, q.gates + at * rows_of_w, rows_of_w, q.b, q.tokens != nullptr);
+      times(q.xu + at * K, K, rows, panels, panels.all(), q.gates + at * rows_of_w, rows_of_w, q.b,
+            q.tokens != nullptr);
       for (Index r = 0; r < rows; ++r) {
         const Index p = at + r;
         T* const to = r < going_on ? q.xu + (s.offset[step + 1] + first + r) * K + D : q.u_last + (first + r) * M;
@@ -231,6 +232,7 @@ void memory_blocks_backward(const BlockKind& kind, const SequenceShape& s, const
       panels_u(q.w_hh, 0, to_u ? n : 0, to_u ? M : 0);
   const double work = 2.0 * static_cast<double>(n * (D + M + 8));
   const RowParts parts(s, work);
+  const T* const no_bias = nullptr;
   parallel_for_scratch(
       parts.count, work * static_cast<double>(P) / static_cast<double>(parts.count),
       sizeof(T) * static_cast<std::size_t>(to_x ? s.N * D : 0), [&](Index part, void* mine) {
@@ -248,10 +250,9 @@ void memory_blocks_backward(const BlockKind& kind, const SequenceShape& s, const
                 kind, {q.gates + p * n, q.c + p * H, nullptr, nullptr, before, q.peepholes},
                 {d.dy + s.source[p] * H, d.du0 + (first + r) * M, d.dc0 + (first + r) * H, da + p * ld});
           }
-          if (to_x) times(false, da + at * ld, ld, rows, panels_x, dx, D, static_cast<const T*>(nullptr), false);
+          if (to_x) times(da + at * ld, ld, rows, panels_x, panels_x.all(), dx, D, no_bias, false);
           for (Index r = 0; to_x && r < rows; ++r) copy(dx + r * D, d.dx + s.source[at + r] * D, D);
-          if (to_u)
-            times(false, da + at * ld, ld, rows, panels_u, d.du0 + first * M, M, static_cast<const T*>(nullptr), false);
+          if (to_u) times(da + at * ld, ld, rows, panels_u, panels_u.all(), d.du0 + first * M, M, no_bias, false);
           if (!to_u) fill_zero(d.du0 + first * M, rows * M);
         }
       });

@@ -55,7 +55,7 @@ void run_step(const StepShape& s, const T* x, const T* panels, const T* state, T
     for_vectors<T>(0, gru ? 2 * H : G * H, [&](Index j, int n) LAMINA_STEP {
       store_some(gates + j, load_some(gates + j, n) + load_some(of_h + j, n), n);
     });
-    activate<T, kCell, false>(H, {.gates = gates,
+    activate<T, kCell, false>(H, 0, H, {.gates = gates,
                                   .h = next,
                                   .c = lstm ? next + H : nullptr,
                                   .m = gru ? of_h + 2 * H : nullptr,

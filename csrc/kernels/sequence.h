@@ -15,123 +15,57 @@
 //
 // Tokens instead of x: xh has h alone, and x w_ih^T + b is a row of a table: the same bits as for vectors with a one.
 //
-// Saved for backward: xh, the activated gates, c or m. The parallel axis: sequences, or of few the columns of a step. A
-// thread takes its rows through all steps without waiting for another, and an element's sum is one chain over k
-// whichever rows are beside it, so bits do not depend on the number of threads. After the way back, the gradients of
-// the weights are one product.
+// Saved for backward: xh, the activated gates, c or m. The parallel axis: sequences, which a thread takes through all
+// steps without waiting for another; of few, their units, for which a team of threads waits for all of h once a step.
+// An element's sum is one chain over k whatever is beside it, so bits do not depend on the number of threads. After the
+// way back, the gradients of the weights are one product.
 #pragma once
-#include "kernels/embedding.h"
-#include "kernels/gemm.h"
-#include "kernels/kernels.h"
-#include "kernels/reduce.h"
 #include "kernels/sequence_cells.h"
+#include "kernels/sequence_parts.h"
 
 namespace lamina {
 namespace {
 
-// Threads share the weights of a step, instead of the sequences, of which each would have few to read all weights for:
-// of up to kFewSequences where one's step takes kLargeStep operations, else of fewer than kFewEach a thread where a
-// thread's part of a step takes kLargePart.
-constexpr double kLargeStep = 5e5, kLargePart = 1e6;
-constexpr Index kFewEach = 4;
 constexpr double kCurve = 50;  // operations that take as long as a sigmoid or tanh
 
-// Sequences cut into parts of about the same number of steps: part k has rows [begin(k), begin(k + 1)).
-class RowParts {
+// How threads share the work: parts of the sequences, each a thread's own, or one part and a team for its units. A team
+// takes up to kFewSequences, as far as a member's part of a step is longer than waiting for the others; and more of
+// them, fewer than kFewEach a thread, where all threads' parts are large. Its members deal `blocks` of units.
+class Shares {
  public:
-  RowParts(const SequenceShape& s, double cost_per_step) : s_(s) {
-    const double total = cost_per_step * static_cast<double>(s.total());
-    const int threads = max_threads();
-    const double part = cost_per_step * static_cast<double>(s.N) / threads;
-    const bool together =
-        s.N <= kFewSequences ? cost_per_step > kLargeStep : s.N < kFewEach * threads && part > kLargePart;
-    count = together ? 1 : plan_threads(s.N, total / static_cast<double>(greatest(s.N, 1)));
+  Shares(const SequenceShape& s, Cell cell, Index D, Index blocks) : parts(s, product(s, cell, D)) {
+    constexpr double kLargePart = 1e6, kLeastPart = 4e4;
+    constexpr Index kFewEach = 4;
+    const double step =
+        static_cast<double>(s.N) * (product(s, cell, D) + kCurve * static_cast<double>(gate_count(cell) * s.H));
+    const Index threads = max_threads();
+    if (s.N <= kFewSequences)
+      team = least(least(threads, processors()), static_cast<Index>(step / kLeastPart));
+    else if (s.N < kFewEach * threads && step >= kLargePart * static_cast<double>(threads))
+      team = threads;
+    team = greatest(1, least(team, blocks));
+    if (team > 1) parts.count = 1;
+    cost = product(s, cell, D) * static_cast<double>(s.total()) / static_cast<double>(parts.count);
   }
-  Index begin(Index k) const {
-    if (k >= count) return s_.N;
-    const double goal = static_cast<double>(s_.total()) * static_cast<double>(k) / static_cast<double>(count);
-    Index row = 0, last = s_.steps;
-    for (double before = 0; row < s_.N; ++row) {
-      while (last > 0 && s_.rows(last - 1) <= row) --last;  // steps of this row
-      if (before + 0.5 * static_cast<double>(last) >= goal) break;
-      before += static_cast<double>(last);
-    }
-    return row;
-  }
-  Index count;
-
- private:
-  const SequenceShape& s_;
-};
-
-// Panels of a product with w^T, or with [w | more]^T: rows [first, first + columns) of w (., D) and more (., H).
-template <class T>
-struct ForwardPanels {
-  Index columns, depth;
-  WeightBuffer packed;
-  ForwardPanels(const T* w, Index D, const T* more, Index H, Index first, Index n)
-      : columns(n),
-        depth(D + H),
-        packed(sizeof(T) * static_cast<std::size_t>(panel_count<T>(n) * kPanel<T> * (D + H)), &kMaker) {
-    if (packed.is_filled()) return;
-    parallel_for(panel_count<T>(n), kByte * 4 * sizeof(T) * static_cast<double>(depth * kPanel<T>), [&](Index p) {
-      const Index j = p * kPanel<T>;
-      const int width = panel_width<T>(n, p), some = static_cast<int>(least(n - j, kPanel<T>));
-      T* const to = packed.template as<T>() + panel_offset<T>(p, depth);
-      if (D > 0) pack_panel<T>({w + (first + j) * D, 1, D}, D, some, width, to);
-      if (H > 0) pack_panel<T>({more + (first + j) * H, 1, H}, H, some, width, to + D * width);
+  // f(part, member, scratch), for each part or for each member of the team.
+  template <class F>
+  void run(std::size_t bytes, F&& f) const {
+    if (team > 1) return parallel_team(team, bytes, [&](Member& member, void* scratch) { f(0, member, scratch); });
+    parallel_for_scratch(parts.count, cost, bytes, [&](Index part, void* scratch) {
+      std::atomic<Index> nobody{0};
+      Member alone(nobody, 0, 1);
+      f(part, alone, scratch);
     });
   }
-};
-// Panels of a product with rows [first, first + depth) of w (., columns).
-template <class T>
-struct BackwardPanels {
-  Index columns, depth;
-  Buffer packed;
-  BackwardPanels(const T* w, Index first, Index n, Index D)
-      : columns(D), depth(n), packed(sizeof(T) * static_cast<std::size_t>(panel_count<T>(D) * kPanel<T> * n)) {
-    pack_b<T>({w + first * D, D, 1}, n, D, packed.as<T>());
+  RowParts parts;
+  Index team = 1;
+  double cost;
+
+ private:
+  static double product(const SequenceShape& s, Cell cell, Index D) {  // of one sequence at a step
+    return 2.0 * static_cast<double>(gate_count(cell) * s.H * (D + s.H));
   }
 };
-// out (rows, columns) = or += a (rows, depth) times the panels. alone: on the caller's thread only, which shares the
-// panels out where they take long to read.
-template <class T, class Panels>
-void times(bool alone, const T* a, Index lda, Index rows, const Panels& panels, T* out, Index ldo, const T* bias,
-           bool accumulate) {
-  const GemmSlice<T> slice{panels.packed.template as<T>(), {a, lda, 1}, ReadA::kRows, panels.depth};
-  const Index count = panel_count<T>(panels.columns);
-  const double each = greatest(static_cast<Index>(kByte * sizeof(T)), 2 * rows);  // to read an element, or to multiply
-  const double cost = each * static_cast<double>(panels.depth * kPanel<T>);
-  const Index threads = alone ? plan_threads(count, cost) : 1;
-  parallel_for(threads, cost * static_cast<double>(count) / static_cast<double>(threads), [&](Index t) {
-    gemm_block(slice, 0, rows, t * count / threads, (t + 1) * count / threads, panels.columns, out, ldo, bias,
-               accumulate);
-  });
-}
-
-// f(row) for all rows; alone: on the caller's thread only, which shares them out where they are much work.
-template <class F>
-void share(bool alone, Index rows, double cost, F&& f) {
-  if (alone) return parallel_for(rows, cost, f);
-  for (Index r = 0; r < rows; ++r) f(r);
-}
-
-// Rows of gradients are this far apart: an odd number of lines, or they would collide in the cache.
-template <class T>
-LAMINA_INLINE Index apart(Index n) {
-  return padded_row(n, sizeof(T));
-}
-
-template <class T>
-LAMINA_INLINE Index row_of_xh(Index D, Index H) {
-  return apart<T>(D + H + 1);
-}
-
-// c one step earlier: the initial one, or that of step - 1.
-template <class T>
-LAMINA_INLINE const T* c_before(const SequenceShape& s, Index step, const T* initial, const T* packed) {
-  return step == 0 ? initial : packed + s.offset[step - 1] * s.H;
-}
 
 // Columns of xh that x takes.
 template <class T>
@@ -150,9 +84,9 @@ template <class T, Cell kCell>
 UnitRow<T> units(const SequenceShape& s, const Sequence<T>& q, Index step, Index row) {
   const Index H = s.H, D = features(s, q), p = s.offset[step] + row, y = s.source[p], at = place(s, q, step) + row;
   const T* const h_in = q.xh + at * row_of_xh<T>(D, H) + D;
-  const T* const unmasked = step == 0 ? q.h0 + row * H : q.y + s.source[s.offset[step - 1] + row] * H;
+  const T* const unmasked = step == 0 ? q.h0 + row * H : q.y + s.source[s.offset[step - 1] + row] * q.ldy;
   return {.gates = q.gates + at * gate_count(kCell) * H,
-          .h = q.y + y * H,
+          .h = q.y + y * q.ldy,
           .c = q.c ? q.c + p * H : nullptr,
           .m = q.m ? q.m + p * H : nullptr,
           .h_before = q.mask ? unmasked : h_in,
@@ -160,25 +94,6 @@ UnitRow<T> units(const SequenceShape& s, const Sequence<T>& q, Index step, Index
           .h_in = h_in,
           .zone_h = q.zone_h ? q.zone_h + y * H : nullptr,
           .zone_c = q.zone_c ? q.zone_c + y * H : nullptr};
-}
-
-// What each token adds to the pre-activations: row v is column v of w_ih (n,D), plus b.
-template <class T>
-void token_table(Index n, Index D, const T* w_ih, const T* b, T* table) {
-  parallel_for(n, kByte * 2 * sizeof(T) * static_cast<double>(D), [&](Index j) {
-    for (Index v = 0; v < D; ++v) table[v * n + j] = b[j] + w_ih[j * D + v];
-  });
-}
-
-// dw_ih from da (P, ld): column v is the sum of the rows with token v, in their order.
-template <class T>
-void token_gradient(const SequenceShape& s, const std::int64_t* tokens, Index n, const T* da, Index ld, T* dw_ih) {
-  const Index D = s.D;
-  Buffer sums(sizeof(T) * static_cast<std::size_t>(D * n));
-  sum_by_token(s.total(), D, n, [&](Index p) { return tokens[s.source[p]]; }, da, ld, sums.as<T>());
-  parallel_for(n, kByte * 2 * sizeof(T) * static_cast<double>(D), [&](Index j) {
-    for (Index v = 0; v < D; ++v) dw_ih[j * D + v] = sums.as<T>()[v * n + j];
-  });
 }
 
 // The input of packed row p, as its step takes it, to row `at` of xh; or of a token what it adds to the gates.
@@ -195,61 +110,130 @@ LAMINA_INLINE void take_input(const SequenceShape& s, const Sequence<T>& q, cons
   fill_zero(xh + D + s.H + 1, K - D - s.H - 1);
 }
 
-// Of few sequences, steps are short and wait for weights to be read: the inputs of all steps go through theirs at once.
+// Units whose blocks are `panels`.
 template <class T>
-void take_inputs_ahead(const SequenceShape& s, const Sequence<T>& q, const T* table, Index GH) {
-  const Index D = features(s, q), P = s.total();
-  parallel_for(P, kByte * 2 * sizeof(T) * static_cast<double>(q.tokens ? GH : D),
-               [&](Index p) { take_input(s, q, table, GH, p, p); });
-  if (q.tokens) return;
-  const ForwardPanels<T> panels(q.w_ih, D, nullptr, 0, 0, GH);
-  times(true, q.xh, row_of_xh<T>(D, s.H), P, panels, q.gates, GH, q.b, false);
+struct Units {
+  PanelRange panels;
+  Index begin, end;
+  Units(Index H, const Member& member) {
+    const Index blocks = panel_count<T>(H);
+    panels = {member.rank * blocks / member.size, (member.rank + 1) * blocks / member.size};
+    begin = panels.first * kPanel<T>, end = least(H, panels.last * kPanel<T>);
+  }
+};
+
+// Panels are dealt to a team gate by gate. Of many sequences, panels that reach from gate to gate are fewer.
+template <class T>
+LAMINA_INLINE bool goes_by_gates(const SequenceShape& s) {
+  return s.N <= kFewSequences || s.H % kPanel<T> == 0;
 }
+
+// A layer in one direction, its weights packed; run() takes a part of the sequences through it.
+template <class T, Cell kCell>
+class SequenceForward {
+ public:
+  SequenceForward(const SequenceShape& s, const Sequence<T>& q)
+      : s_(s),
+        q_(q),
+        H_(s.H),
+        D_(features(s, q)),
+        table_(q.tokens ? sizeof(T) * static_cast<std::size_t>(s.D * G * s.H) : 0, &kMaker),
+        ahead_(take_ahead()),
+        both_(q.w_ih, taken(), q.w_hh, H_, 0, groups(kWhole), kWhole * H_ / groups(kWhole)),
+        of_x_(q.w_ih, taken(), nullptr, 0, kWhole * H_, 1, (G - kWhole) * H_),
+        of_h_(nullptr, 0, q.w_hh, H_, kWhole * H_, 1, (G - kWhole) * H_),
+        shares(s, kCell, taken(), goes_by_gates<T>(s) ? panel_count<T>(H_) : 1) {
+    if (s.total() < s.R) clear_rows();
+  }
+
+  void run(Index part, Member& member) const {
+    const auto step_of_row = q_.zone_h ? activate<T, kCell, true> : activate<T, kCell, false>;
+    const Index first = shares.parts.begin(part), end = shares.parts.begin(part + 1), K = row_of_xh<T>(D_, H_);
+    const Units<T> mine(H_, member);
+    const PanelRange panels = member.size > 1 ? mine.panels : both_.all();
+    const auto mask_of = [&](Index row) { return q_.mask ? q_.mask + row * H_ : nullptr; };
+    const auto rows_at = [&](Index step) { return step < s_.steps ? least(end, s_.rows(step)) - first : 0; };
+    for (Index r = 0; r < rows_at(0); ++r)
+      enter(mine.begin, mine.end, q_.h0 + (first + r) * H_, mask_of(first + r), q_.xh + (first + r) * K + D_);
+    take_inputs(0, first, rows_at(0), member);
+    member.wait();
+    for (Index step = 0; rows_at(step) > 0; ++step) {
+      const Index rows = rows_at(step), going_on = rows_at(step + 1), at = place(s_, q_, step) + first;
+      T *const gates = q_.gates + at * G * H_, *const xh = q_.xh + at * K;
+      times(xh + D_ - taken(), K, rows, both_, panels, gates, G * H_, q_.b, ahead_ || q_.tokens);
+      if constexpr (is_gru(kCell)) multiply_new(step, first, rows, mine, panels, member);
+      for (Index r = 0; r < rows; ++r) {
+        const UnitRow<T> unit = units<T, kCell>(s_, q_, step, first + r);
+        step_of_row(H_, mine.begin, mine.end, unit);
+        if (r >= going_on) continue;
+        enter(mine.begin, mine.end, unit.h, mask_of(first + r), q_.xh + (place(s_, q_, step + 1) + first + r) * K + D_);
+      }
+      take_inputs(step + 1, first, going_on, member);
+      member.wait();
+    }
+  }
+
+ private:
+  static constexpr Index G = gate_count(kCell), kWhole = is_gru(kCell) ? 2 : G;  // gates whose product takes x and h
+
+  // What the new state of a GRU sees of x, and of h behind the reset gate or before it.
+  void multiply_new(Index step, Index first, Index rows, const Units<T>& mine, PanelRange panels,
+                    Member& member) const {
+    const Index K = row_of_xh<T>(D_, H_), at = place(s_, q_, step) + first, whole = kWhole * H_;
+    T *const gates = q_.gates + at * G * H_, *const xh = q_.xh + at * K;
+    T* const m = q_.m + (s_.offset[step] + first) * H_;
+    if (member.size == 1) panels = of_h_.all();
+    if (!ahead_ && !q_.tokens) times(xh, K, rows, of_x_, panels, gates + whole, G * H_, q_.b + whole, false);
+    if constexpr (kCell == Cell::gru)
+      times(xh + D_, K, rows, of_h_, panels, m, H_, static_cast<const T*>(q_.b + whole + H_), false);
+    if constexpr (kCell == Cell::gru_before) {
+      for (Index r = 0; r < rows; ++r) reset(mine.begin, mine.end, units<T, kCell>(s_, q_, step, first + r));
+      member.wait();
+      times(m, H_, rows, of_h_, panels, gates + whole, G * H_, static_cast<const T*>(nullptr), true);
+    }
+  }
+  // Of few sequences, steps are short and wait for weights to be read: the inputs of all steps go through theirs at
+  // once, ahead of the steps.
+  bool take_ahead() const {
+    if (q_.tokens && !table_.is_filled()) token_table(G * H_, s_.D, q_.w_ih, q_.b, table_.template as<T>());
+    if (s_.N > kFewSequences) return false;
+    const Index P = s_.total();
+    parallel_for(P, kByte * 2 * sizeof(T) * static_cast<double>(q_.tokens ? G * H_ : D_),
+                 [&](Index p) { take_input(s_, q_, table_.template as<T>(), G * H_, p, p); });
+    if (q_.tokens) return true;
+    const ForwardPanels<T> panels(q_.w_ih, D_, nullptr, 0, 0, 1, G * H_);
+    const Index count = panel_count<T>(G * H_);
+    parallel_for(
+        count, (kByte * sizeof(T) + 2.0 * static_cast<double>(P)) * static_cast<double>(D_ * kPanel<T>),
+        [&](Index p) { times(q_.xh, row_of_xh<T>(D_, H_), P, panels, {p, p + 1}, q_.gates, G * H_, q_.b, false); });
+    return true;
+  }
+  // A member's share of the inputs of a step.
+  void take_inputs(Index step, Index first, Index rows, const Member& member) const {
+    for (Index r = first + member.rank; r < first + rows && !ahead_; r += member.size)
+      take_input(s_, q_, table_.template as<T>(), G * H_, s_.offset[step] + r, place(s_, q_, step) + r);
+  }
+  void clear_rows() const {
+    for (Index r = 0; r < s_.R; ++r) fill_zero(q_.y + r * q_.ldy, H_);
+  }
+  Index groups(Index gates) const { return goes_by_gates<T>(s_) ? gates : 1; }
+  Index taken() const { return ahead_ ? 0 : D_; }  // features that a step's product reads
+
+  SequenceShape s_;
+  Sequence<T> q_;
+  Index H_, D_;
+  WeightBuffer table_;
+  bool ahead_;
+  ForwardPanels<T> both_, of_x_, of_h_;
+
+ public:
+  const Shares shares;
+};
 
 template <class T, Cell kCell>
 void run_sequence(const SequenceShape& s, const Sequence<T>& q) {
-  constexpr Index G = gate_count(kCell);
-  const Index H = s.H, D = features(s, q), K = row_of_xh<T>(D, H), whole = is_gru(kCell) ? 2 * H : G * H;
-  if (s.total() < s.R) fill_zero(q.y, s.R * H);
-  const WeightBuffer table(q.tokens ? sizeof(T) * static_cast<std::size_t>(s.D * G * H) : 0, &kMaker);
-  if (q.tokens && !table.is_filled()) token_table(G * H, s.D, q.w_ih, q.b, table.as<T>());
-  const bool ahead = s.N <= kFewSequences;
-  if (ahead) take_inputs_ahead<T>(s, q, table.as<T>(), G * H);
-  const Index taken = ahead ? 0 : D;  // features that a step's product reads
-  const ForwardPanels<T> both(q.w_ih, taken, q.w_hh, H, 0, whole);
-  const ForwardPanels<T> of_x(q.w_ih, taken, nullptr, 0, whole, G * H - whole),
-      of_h(nullptr, 0, q.w_hh, H, whole, G * H - whole);
-  const auto step_of_row = q.zone_h ? activate<T, kCell, true> : activate<T, kCell, false>;
-  const auto mask_of = [&](Index row) { return q.mask ? q.mask + row * H : nullptr; };
-  const double work = 2.0 * static_cast<double>(G * H * (taken + H));
-  const RowParts parts(s, work);
-  const bool alone = parts.count == 1;
-  parallel_for(parts.count, work * static_cast<double>(s.total()) / static_cast<double>(parts.count), [&](Index part) {
-    const Index first = parts.begin(part), end = parts.begin(part + 1);
-    for (Index r = first; r < least(end, s.steps > 0 ? s.rows(0) : 0); ++r)
-      enter(H, q.h0 + r * H, mask_of(r), q.xh + r * K + D);
-    for (Index step = 0; step < s.steps; ++step) {
-      const Index rows = least(end, s.rows(step)) - first, p = s.offset[step] + first, at = place(s, q, step) + first;
-      if (rows <= 0) break;
-      const Index going_on = step + 1 < s.steps ? s.rows(step + 1) - first : 0;
-      for (Index r = 0; r < rows && !ahead; ++r) take_input(s, q, table.as<T>(), G * H, p + r, at + r);
-      T *const gates = q.gates + at * G * H, *const xh = q.xh + at * K;
-      times(alone, xh + D - taken, K, rows, both, gates, G * H, q.b, ahead || q.tokens);
-      if constexpr (is_gru(kCell))
-        if (!ahead && !q.tokens) times(alone, xh, K, rows, of_x, gates + whole, G * H, q.b + whole, false);
-      if constexpr (kCell == Cell::gru) times(alone, xh + D, K, rows, of_h, q.m + p * H, H, q.b + 3 * H, false);
-      if constexpr (kCell == Cell::gru_before) {
-        for (Index r = first; r < first + rows; ++r) reset(H, units<T, kCell>(s, q, step, r));
-        times(alone, q.m + p * H, H, rows, of_h, gates + whole, G * H, static_cast<const T*>(nullptr), true);
-      }
-      share(alone, rows, kCurve * static_cast<double>(G * H), [&](Index i) {
-        const Index r = first + i;
-        const UnitRow<T> unit = units<T, kCell>(s, q, step, r);
-        step_of_row(H, unit);
-        if (i < going_on) enter(H, unit.h, mask_of(r), q.xh + (place(s, q, step + 1) + r) * K + D);
-      });
-    }
-  });
+  const SequenceForward<T, kCell> forward(s, q);
+  forward.shares.run(0, [&](Index part, Member& member, void*) { forward.run(part, member); });
 }
 
 // dst (columns, rows) = src (rows, columns), transposed.
@@ -296,57 +280,102 @@ void weight_gradients(const SequenceShape& s, const Sequence<T>& q, const T* da,
   if (q.tokens) token_gradient(s, q.tokens, gate_count(kCell) * H, da, ld, d.dw_ih);
 }
 
+// The way back: the gradients of the pre-activations, da, of all steps, and from them those of the weights.
+template <class T, Cell kCell>
+class SequenceBackward {
+ public:
+  SequenceBackward(const SequenceShape& s, const Sequence<T>& q, const SequenceGradient<T>& d)
+      : s_(s),
+        q_(q),
+        d_(d),
+        H_(s.H),
+        D_(d.dx ? s.D : 0),
+        ld_(apart<T>(bias_count(kCell) * s.H)),
+        da_(sizeof(T) * static_cast<std::size_t>(s.total() * ld_)),
+        to_x_(q.w_ih, 0, D_ > 0 ? G * H_ : 0, D_),
+        to_h_(q.w_hh, 0, kWhole * H_, H_),
+        from_m_(q.w_hh, kWhole * H_, (G - kWhole) * H_, H_),
+        shares(s, kCell, D_, panel_count<T>(H_)) {
+    if (s.total() < s.R && D_ > 0) fill_zero(d.dx, s.R * D_);
+  }
+  std::size_t scratch_bytes() const {
+    return sizeof(T) * static_cast<std::size_t>(s_.N * (D_ + (kBefore || q_.mask ? H_ : 0)));
+  }
+
+  void run(Index part, Member& member, void* scratch) const {
+    const auto step_of_row = q_.zone_h ? activate_backward<T, kCell, true> : activate_backward<T, kCell, false>;
+    const bool past = is_gru(kCell) || q_.zone_h;  // carry holds what reaches h past the products
+    const bool aside = kBefore || q_.mask;         // what comes back through them is not ready to be added
+    const Index first = shares.parts.begin(part), end = shares.parts.begin(part + 1), whole = kWhole * H_;
+    const Units<T> mine(H_, member);
+    T* const dx = static_cast<T*>(scratch);
+    T *const carry = d_.dh0 + first * H_, *const back = aside ? dx + s_.N * D_ : carry;
+    for (Index r = first; r < end; ++r) {
+      copy_units(mine, d_.dh_last + r * H_, d_.dh0 + r * H_);
+      if constexpr (kLstm) copy_units(mine, d_.dc_last + r * H_, d_.dc0 + r * H_);
+    }
+    for (Index step = s_.steps - 1; step >= 0; --step) {
+      const Index rows = least(end, s_.rows(step)) - first, at = s_.offset[step] + first;
+      if (rows <= 0) continue;
+      T* const out = da() + at * ld_;
+      for (Index r = 0; r < rows; ++r) {
+        T* const row = out + r * ld_;
+        step_of_row(H_, mine.begin, mine.end, units<T, kCell>(s_, q_, step, first + r),
+                    {d_.dy + s_.source[at + r] * q_.ldy, carry + r * H_, kLstm ? d_.dc0 + (first + r) * H_ : nullptr,
+                     row, row + whole + H_});
+      }
+      member.wait();
+      if constexpr (kBefore) {
+        multiply(out + whole, rows, from_m_, mine, back, false);
+        for (Index r = 0; r < rows; ++r)
+          reset_backward(mine.begin, mine.end, units<T, kCell>(s_, q_, step, first + r), back + r * H_, out + r * ld_);
+        member.wait();
+      }
+      if (D_ > 0) make_dx(at, rows, member, dx);
+      multiply(out, rows, to_h_, mine, back, kBefore || (past && !aside));
+      if constexpr (kCell == Cell::gru) multiply(out + 3 * H_, rows, from_m_, mine, back, true);
+      for (Index r = 0; aside && r < rows; ++r)
+        enter_backward(mine.begin, mine.end, back + r * H_, q_.mask ? q_.mask + (first + r) * H_ : nullptr, past,
+                       carry + r * H_);
+    }
+  }
+  void finish() const { weight_gradients<T, kCell>(s_, q_, da(), ld_, d_); }
+
+ private:
+  static constexpr bool kLstm = kCell == Cell::lstm, kBefore = kCell == Cell::gru_before;
+  static constexpr Index G = gate_count(kCell), kWhole = is_gru(kCell) ? 2 : G;
+
+  // A member's share of the columns of dx.
+  void make_dx(Index at, Index rows, const Member& member, T* dx) const {
+    const Units<T> mine(D_, member);
+    times(da() + at * ld_, ld_, rows, to_x_, mine.panels, dx, D_, static_cast<const T*>(nullptr), false);
+    for (Index r = 0; r < rows; ++r) copy_units(mine, dx + r * D_, d_.dx + s_.source[at + r] * D_);
+  }
+  void multiply(const T* a, Index rows, const Panels<T>& panels, const Units<T>& mine, T* out, bool accumulate) const {
+    times(a, ld_, rows, panels, mine.panels, out, H_, static_cast<const T*>(nullptr), accumulate);
+  }
+  static void copy_units(const Units<T>& mine, const T* from, T* to) {
+    copy(from + mine.begin, to + mine.begin, mine.end - mine.begin);
+  }
+  T* da() const { return da_.template as<T>(); }
+
+  SequenceShape s_;
+  Sequence<T> q_;
+  SequenceGradient<T> d_;
+  Index H_, D_, ld_;
+  Buffer da_;
+  BackwardPanels<T> to_x_, to_h_, from_m_;
+
+ public:
+  const Shares shares;
+};
+
 template <class T, Cell kCell>
 void run_sequence_backward(const SequenceShape& s, const Sequence<T>& q, const SequenceGradient<T>& d) {
-  constexpr Index G = gate_count(kCell), blocks = bias_count(kCell);
-  constexpr bool lstm = kCell == Cell::lstm, before = kCell == Cell::gru_before;
-  const Index H = s.H, D = d.dx ? s.D : 0, P = s.total(), ld = apart<T>(blocks * H),
-              whole = is_gru(kCell) ? 2 * H : G * H;
-  if (P < s.R && D > 0) fill_zero(d.dx, s.R * D);
-  Buffer da_buffer(sizeof(T) * static_cast<std::size_t>(P * ld));
-  T* const da = da_buffer.as<T>();
-  const BackwardPanels<T> to_x(q.w_ih, 0, D > 0 ? G * H : 0, D), to_h(q.w_hh, 0, whole, H),
-      from_m(q.w_hh, whole, G * H - whole, H);
-  const auto step_of_row = q.zone_h ? activate_backward<T, kCell, true> : activate_backward<T, kCell, false>;
-  const bool past = is_gru(kCell) || q.zone_h;  // carry holds what reaches h past the products
-  const bool aside = before || q.mask;          // what comes back through them is not ready to be added
-  const T* const no_bias = nullptr;
-  const double work = 2.0 * static_cast<double>(G * H * (D + H));
-  const RowParts parts(s, work);
-  const bool alone = parts.count == 1;
-  parallel_for_scratch(parts.count, work * static_cast<double>(P) / static_cast<double>(parts.count),
-                       sizeof(T) * static_cast<std::size_t>(s.N * (D + (aside ? H : 0))), [&](Index part, void* mine) {
-                         const Index first = parts.begin(part), end = parts.begin(part + 1);
-                         T* const dx = static_cast<T*>(mine);
-                         T *const carry = d.dh0 + first * H, *const back = aside ? dx + s.N * D : carry;
-                         copy(d.dh_last + first * H, carry, (end - first) * H);
-                         if constexpr (lstm) copy(d.dc_last + first * H, d.dc0 + first * H, (end - first) * H);
-                         for (Index step = s.steps - 1; step >= 0; --step) {
-                           const Index rows = least(end, s.rows(step)) - first, at = s.offset[step] + first;
-                           if (rows <= 0) continue;
-                           T* const out = da + at * ld;
-                           share(alone, rows, kCurve * static_cast<double>(G * H), [&](Index r) {
-                             T* const row = out + r * ld;
-                             step_of_row(H, units<T, kCell>(s, q, step, first + r),
-                                         {d.dy + s.source[at + r] * H, carry + r * H,
-                                          lstm ? d.dc0 + (first + r) * H : nullptr, row, row + whole + H});
-                           });
-                           if constexpr (before) {
-                             times(alone, out + whole, ld, rows, from_m, back, H, no_bias, false);
-                             for (Index r = 0; r < rows; ++r)
-                               reset_backward(H, units<T, kCell>(s, q, step, first + r), back + r * H, out + r * ld);
-                           }
-                           if (D > 0) times(alone, out, ld, rows, to_x, dx, D, no_bias, false);
-                           for (Index r = 0; D > 0 && r < rows; ++r) copy(dx + r * D, d.dx + s.source[at + r] * D, D);
-                           times(alone, out, ld, rows, to_h, back, H, no_bias, before || (past && !aside));
-                           if constexpr (kCell == Cell::gru)
-                             times(alone, out + 3 * H, ld, rows, from_m, back, H, no_bias, true);
-                           for (Index r = 0; aside && r < rows; ++r)
-                             enter_backward(H, back + r * H, q.mask ? q.mask + (first + r) * H : nullptr, past,
-                                            carry + r * H);
-                         }
-                       });
-  weight_gradients<T, kCell>(s, q, da, ld, d);
+  const SequenceBackward<T, kCell> backward(s, q, d);
+  backward.shares.run(backward.scratch_bytes(),
+                      [&](Index part, Member& member, void* scratch) { backward.run(part, member, scratch); });
+  backward.finish();
 }
 
 template <class T>

@@ -1,4 +1,5 @@
-// One row of units at one step of a whole sequence: what a cell makes of its pre-activations, and the way back.
+// Units [begin, end) of one row at one step of a whole sequence: what a cell makes of its pre-activations, and the way
+// back.
 // Equations and layouts stand in sequence.h. With kZone a unit keeps its former state where the mask is not 0
 // (zoneout, Krueger et al. 2017). Never inlined: one body, one rounding.
 #pragma once
@@ -33,8 +34,8 @@ LAMINA_INLINE Vec<T> choose(const T* mask, Index j, int lanes, Vec<T> kept, Vec<
 }
 
 template <class T, Cell kCell, bool kZone>
-__attribute__((noinline)) void activate(Index H, const UnitRow<T>& u) {
-  for_vectors<T>(0, H, [&](Index j, int lanes) LAMINA_STEP {
+__attribute__((noinline)) void activate(Index H, Index begin, Index end, const UnitRow<T>& u) {
+  for_vectors<T>(begin, end, [&](Index j, int lanes) LAMINA_STEP {
     const auto gate = [&](Index k) { return load_some(u.gates + k * H + j, lanes); };
     const auto keep = [&](Index k, Vec<T> value) { store_some(u.gates + k * H + j, value, lanes); };
     const auto leave = [&](Vec<T> h) {
@@ -70,9 +71,10 @@ __attribute__((noinline)) void activate(Index H, const UnitRow<T>& u) {
 }
 
 template <class T, Cell kCell, bool kZone>
-__attribute__((noinline)) void activate_backward(Index H, const UnitRow<T>& u, const UnitGradient<T>& d) {
+__attribute__((noinline)) void activate_backward(Index H, Index begin, Index end, const UnitRow<T>& u,
+                                                 const UnitGradient<T>& d) {
   const Vec<T> zero = splat(T(0)), one = splat(T(1));
-  for_vectors<T>(0, H, [&](Index j, int lanes) LAMINA_STEP {
+  for_vectors<T>(begin, end, [&](Index j, int lanes) LAMINA_STEP {
     const auto gate = [&](Index k) { return load_some(u.gates + k * H + j, lanes); };
     const auto give = [&](Index k, Vec<T> value) { store_some(d.da + k * H + j, value, lanes); };
     Vec<T> dh = load_some(d.dy + j, lanes) + load_some(d.carry_h + j, lanes), held = zero;
@@ -117,8 +119,8 @@ __attribute__((noinline)) void activate_backward(Index H, const UnitRow<T>& u, c
 
 // The reset gate before the product: m = r h.
 template <class T>
-__attribute__((noinline)) void reset(Index H, const UnitRow<T>& u) {
-  for_vectors<T>(0, H, [&](Index j, int lanes) LAMINA_STEP {
+__attribute__((noinline)) void reset(Index begin, Index end, const UnitRow<T>& u) {
+  for_vectors<T>(begin, end, [&](Index j, int lanes) LAMINA_STEP {
     const Vec<T> r = vsigmoid<T>(load_some(u.gates + j, lanes));
     store_some(u.gates + j, r, lanes);
     store_some(u.m + j, r * load_some(u.h_in + j, lanes), lanes);
@@ -126,9 +128,9 @@ __attribute__((noinline)) void reset(Index H, const UnitRow<T>& u) {
 }
 // dm becomes what reaches h by this way.
 template <class T>
-__attribute__((noinline)) void reset_backward(Index H, const UnitRow<T>& u, T* dm, T* da) {
+__attribute__((noinline)) void reset_backward(Index begin, Index end, const UnitRow<T>& u, T* dm, T* da) {
   const Vec<T> one = splat(T(1));
-  for_vectors<T>(0, H, [&](Index j, int lanes) LAMINA_STEP {
+  for_vectors<T>(begin, end, [&](Index j, int lanes) LAMINA_STEP {
     const Vec<T> r = load_some(u.gates + j, lanes), d = load_some(dm + j, lanes);
     store_some(da + j, d * load_some(u.h_in + j, lanes) * r * (one - r), lanes);
     store_some(dm + j, d * r, lanes);
@@ -137,16 +139,17 @@ __attribute__((noinline)) void reset_backward(Index H, const UnitRow<T>& u, T* d
 
 // to = h, or h * mask.
 template <class T>
-__attribute__((noinline)) void enter(Index H, const T* h, const T* mask, T* to) {
-  if (!mask) return copy(h, to, H);
-  for_vectors<T>(0, H, [&](Index j, int lanes) LAMINA_STEP {
+__attribute__((noinline)) void enter(Index begin, Index end, const T* h, const T* mask, T* to) {
+  if (!mask) return copy(h + begin, to + begin, end - begin);
+  for_vectors<T>(begin, end, [&](Index j, int lanes) LAMINA_STEP {
     store_some(to + j, load_some(h + j, lanes) * load_some(mask + j, lanes), lanes);
   });
 }
 // carry = back, masked as h was on its way in, and added to what carry holds if it holds anything.
 template <class T>
-__attribute__((noinline)) void enter_backward(Index H, const T* back, const T* mask, bool add, T* carry) {
-  for_vectors<T>(0, H, [&](Index j, int lanes) LAMINA_STEP {
+__attribute__((noinline)) void enter_backward(Index begin, Index end, const T* back, const T* mask, bool add,
+                                              T* carry) {
+  for_vectors<T>(begin, end, [&](Index j, int lanes) LAMINA_STEP {
     Vec<T> d = load_some(back + j, lanes);
     if (mask) d *= load_some(mask + j, lanes);
     store_some(carry + j, add ? load_some(carry + j, lanes) + d : d, lanes);
