@@ -132,14 +132,16 @@ CALLS = {
     "sequence": [
         *("lstm", _f(6, 5), *_PACKED, _f(2, 3), _f(2, 3), _f(12, 5), _f(12, 3), _f(12)),
         *(_f(2, 3), _f(6, 3), _f(6, 3)),
+        *(True, 2, 1, _f(6, 6)),
     ],
     "sequence_backward": [
         "lstm",
-        *(_f(6, 3), _f(2, 3), _f(2, 3), None),
+        *(_f(6, 6), _f(2, 3), _f(2, 3), None),
         *_PACKED,
         *(_f(2, 3), _f(2, 3), _f(12, 5), _f(12, 3)),
         *(_f(2, 3), _f(6, 3), _f(6, 3)),
-        *(_f(6, 3), _f(5, 16), _f(5, 3), _f(5, 12)),
+        *(_f(6, 6), _f(5, 16), _f(5, 3), _f(5, 12)),
+        *(True, 2, 1),
     ],
     "recurrent_step": ["lstm", 2, _f(5, 12), _f(4, 4, 64), _f(2, 2, 3), 7],
     "embedding": [np.array([1, 0, 1]), _f(4, 5)],
@@ -247,6 +249,7 @@ _OPTIONAL = {
     ("conv2d_moments", 2),
     ("conv2d_backward_input", 8),
     ("sequence", 9),
+    ("sequence", 15),
     ("sequence_backward", 11),
 }
 _OPTIONAL |= {

@@ -55,10 +55,18 @@ void set_masks(const char* op, const SequenceShape& s, const std::optional<py::a
 
 namespace {
 
+// Where the H columns of one direction are in rows of `blocks` times as many.
+Index first_column(const char* op, Index H, Index blocks, Index block) {
+  if (blocks < 1 || blocks > 2 || block < 0 || block >= blocks)
+    fail_value(std::string(op) + ": blocks must be 1 or 2, and block below it");
+  return block * H;
+}
+
 py::tuple sequence(const std::string& name, const py::array& x, const py::array& source, const py::array& offset,
                    const py::array& h0, const std::optional<py::array>& c0, const py::array& w_ih,
                    const py::array& w_hh, const py::array& b, const std::optional<py::array>& mask,
-                   const std::optional<py::array>& zone_h, const std::optional<py::array>& zone_c, bool keep) {
+                   const std::optional<py::array>& zone_h, const std::optional<py::array>& zone_c, bool keep,
+                   Index blocks, Index block, const std::optional<py::array>& y_out) {
   const char* op = "sequence";
   const Cell cell = cell_named(op, name);
   const bool tokens = same_dtype(x.dtype(), py::dtype::of<std::int64_t>());
@@ -70,7 +78,8 @@ py::tuple sequence(const std::string& name, const py::array& x, const py::array&
     using T = typename decltype(type)::type;
     const bool forgets = !keep && s.N > kFewSequences && s.steps > 2;
     const Index G = gate_count(cell), P = s.total(), held = forgets ? 2 * s.N : P;
-    py::array y = allocate<T>({s.R, s.H}), gates = allocate<T>({held, G * s.H}),
+    const Index column = first_column(op, s.H, blocks, block);
+    py::array y = result<T>(op, "y", y_out, {s.R, blocks * s.H}), gates = allocate<T>({held, G * s.H}),
               xh = allocate<T>({held, padded_row((tokens ? 0 : s.D) + s.H + 1, sizeof(T))});
     Sequence<T> q{.x = tokens ? nullptr : input<T>(op, "x", x, {s.R, s.D}),
                   .tokens = tokens ? tokens_below(op, "x", x, s.D) : nullptr,
@@ -79,7 +88,7 @@ py::tuple sequence(const std::string& name, const py::array& x, const py::array&
                   .w_ih = input<T>(op, "w_ih", w_ih, {G * s.H, s.D}),
                   .w_hh = input<T>(op, "w_hh", w_hh, {G * s.H, s.H}),
                   .b = input<T>(op, "b", b, {bias_count(cell) * s.H}),
-                  .y = data<T>(y),
+                  .y = data<T>(y) + column,
                   .xh = data<T>(xh),
                   .gates = data<T>(gates),
                   .c = nullptr,
@@ -88,7 +97,7 @@ py::tuple sequence(const std::string& name, const py::array& x, const py::array&
                   .zone_h = nullptr,
                   .zone_c = nullptr,
                   .forgets = forgets,
-                  .ldy = s.H};
+                  .ldy = blocks * s.H};
     set_masks(op, s, mask, zone_h, zone_c, cell, q);
     py::object kept = py::none();
     if (has_kept(cell)) {
@@ -107,7 +116,9 @@ py::tuple sequence_backward(const std::string& name, const py::array& dy, const 
                             const std::optional<py::array>& c0, const py::array& w_ih, const py::array& w_hh,
                             const std::optional<py::array>& mask, const std::optional<py::array>& zone_h,
                             const std::optional<py::array>& zone_c, const py::array& y, const py::array& xh,
-                            const std::optional<py::array>& kept, const py::array& gates, bool needs_dx) {
+                            const std::optional<py::array>& kept, const py::array& gates, bool needs_dx, Index blocks,
+                            Index block, const std::optional<py::array>& dw_ih_out,
+                            const std::optional<py::array>& dw_hh_out, const std::optional<py::array>& db_out) {
   const char* op = "sequence_backward";
   const Cell cell = cell_named(op, name);
   const bool lstm = cell == Cell::lstm;
@@ -120,7 +131,8 @@ py::tuple sequence_backward(const std::string& name, const py::array& dy, const 
   return by_dtype(op, "dy", dy, [&](auto type) -> py::tuple {
     using T = typename decltype(type)::type;
     const Index G = gate_count(cell), P = s.total();
-    const Shape state{s.N, s.H}, from_x{G * s.H, s.D}, from_h{G * s.H, s.H};
+    const Index column = first_column(op, s.H, blocks, block);
+    const Shape state{s.N, s.H}, rows{s.R, blocks * s.H}, from_x{G * s.H, s.D}, from_h{G * s.H, s.H};
     const auto made = [](const T* saved) { return const_cast<T*>(saved); };  // read alone on the way back
     const T* more = optional_input<T>(op, "kept", kept, {P, s.H});
     Sequence<T> q{.x = nullptr,
@@ -130,7 +142,7 @@ py::tuple sequence_backward(const std::string& name, const py::array& dy, const 
                   .w_ih = input<T>(op, "w_ih", w_ih, from_x),
                   .w_hh = input<T>(op, "w_hh", w_hh, from_h),
                   .b = nullptr,
-                  .y = made(input<T>(op, "y", y, {s.R, s.H})),
+                  .y = made(input<T>(op, "y", y, rows)) + column,
                   .xh = made(input<T>(op, "xh", xh, {P, padded_row((tokens ? 0 : s.D) + s.H + 1, sizeof(T))})),
                   .gates = made(input<T>(op, "gates", gates, {P, G * s.H})),
                   .c = made(lstm ? more : nullptr),
@@ -138,12 +150,13 @@ py::tuple sequence_backward(const std::string& name, const py::array& dy, const 
                   .mask = nullptr,
                   .zone_h = nullptr,
                   .zone_c = nullptr,
-                  .ldy = s.H};
+                  .ldy = blocks * s.H};
     set_masks(op, s, mask, zone_h, zone_c, cell, q);
     const bool to_x = needs_dx && !tokens;
-    py::array dx = allocate<T>({to_x ? s.R : 0, s.D}), dh0 = allocate<T>(state), dw_ih = allocate<T>(from_x),
-              dw_hh = allocate<T>(from_h), db = allocate<T>({bias_count(cell) * s.H});
-    SequenceGradient<T> d{.dy = input<T>(op, "dy", dy, {s.R, s.H}),
+    py::array dx = allocate<T>({to_x ? s.R : 0, s.D}), dh0 = allocate<T>(state),
+              dw_ih = result<T>(op, "dw_ih", dw_ih_out, from_x), dw_hh = result<T>(op, "dw_hh", dw_hh_out, from_h),
+              db = result<T>(op, "db", db_out, {bias_count(cell) * s.H});
+    SequenceGradient<T> d{.dy = input<T>(op, "dy", dy, rows) + column,
                           .dh_last = input<T>(op, "dh_last", dh_last, state),
                           .dc_last = optional_input<T>(op, "dc_last", dc_last, state),
                           .dx = to_x ? data<T>(dx) : nullptr,
@@ -168,10 +181,12 @@ py::tuple sequence_backward(const std::string& name, const py::array& dy, const 
 void bind_sequence(py::module_& m) {
   using py::arg;
   m.def("sequence", &sequence, arg("cell"), arg("x"), arg("source"), arg("offset"), arg("h0"), arg("c0"), arg("w_ih"),
-        arg("w_hh"), arg("b"), arg("mask"), arg("zone_h"), arg("zone_c"), arg("keep") = true);
+        arg("w_hh"), arg("b"), arg("mask"), arg("zone_h"), arg("zone_c"), arg("keep") = true, arg("blocks") = 1,
+        arg("block") = 0, arg("y") = py::none());
   m.def("sequence_backward", &sequence_backward, arg("cell"), arg("dy"), arg("dh_last"), arg("dc_last"), arg("tokens"),
         arg("source"), arg("offset"), arg("h0"), arg("c0"), arg("w_ih"), arg("w_hh"), arg("mask"), arg("zone_h"),
-        arg("zone_c"), arg("y"), arg("xh"), arg("kept"), arg("gates"), arg("needs_dx") = true);
+        arg("zone_c"), arg("y"), arg("xh"), arg("kept"), arg("gates"), arg("needs_dx") = true, arg("blocks") = 1,
+        arg("block") = 0, arg("dw_ih") = py::none(), arg("dw_hh") = py::none(), arg("db") = py::none());
 }
 
 }  // namespace lamina

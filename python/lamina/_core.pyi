@@ -199,6 +199,9 @@ def sequence(
     zone_h: _Array | None,
     zone_c: _Array | None,
     keep: bool = True,
+    blocks: int = 1,
+    block: int = 0,
+    y: _Array | None = None,
 ) -> tuple[_Array, _Array, _Array | None, _Array]:
     """cell "rnn_tanh", "rnn_relu", "rnn_satlin", "gru", "gru_before" or "lstm"; x (R,D), or tokens (R,) below
     D for vectors with a one at their place; packed row p is row source[p] of x, the packed rows of step s
@@ -207,7 +210,8 @@ def sequence(
     zone_c (R,H) are not 0, h and c stay
     -> y (R,H), 0 where no step is; for backward [x|masked h before|1] (P,K), K = D+H+1 (of tokens H+1)
     rounded up to an odd number of 64-byte lines; (P,H) c (LSTM), h w_hn^T + b_m ("gru") or r h
-    ("gru_before"), else None; activated gates (P,GH). keep=False: rows for two steps instead of P."""
+    ("gru_before"), else None; activated gates (P,GH). keep=False: rows for two steps instead of P. blocks 2:
+    y is (R,2H), of which block 0 or 1 is written, in the array y if there is one."""
 
 def sequence_backward(
     cell: str,
@@ -229,6 +233,11 @@ def sequence_backward(
     kept: _Array | None,
     gates: _Array,
     needs_dx: bool = True,
+    blocks: int = 1,
+    block: int = 0,
+    dw_ih: _Array | None = None,
+    dw_hh: _Array | None = None,
+    db: _Array | None = None,
 ) -> tuple[_Array | None, _Array, _Array | None, _Array, _Array, _Array]:
     """dy (R,H); dh_last, dc_last (N,H), of the states after the last steps
     -> dx (of tokens, or if not needed, None), dh0, dc0, dw_ih, dw_hh, db."""

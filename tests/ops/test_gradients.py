@@ -118,7 +118,17 @@ def test_without_dx_the_other_gradients_are_the_same(name):
         np.testing.assert_array_equal(grad, right)
 
 
-FILLING = {"batch_norm", "conv2d", "linear", "k_sparse_linear", "sparse_linear", "tied_k_sparse"}
+FILLING = {
+    "rnn",
+    "gru",
+    "lstm",
+    "batch_norm",
+    "conv2d",
+    "linear",
+    "k_sparse_linear",
+    "sparse_linear",
+    "tied_k_sparse",
+}
 
 
 def test_every_option_of_a_backward_is_tested():

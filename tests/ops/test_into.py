@@ -7,6 +7,8 @@ import lamina as lm
 from lamina import _hosted as hosted
 from lamina import config, nn, ops, optim
 from lamina.ops.conv_norm import conv2d_norm, conv2d_norm_backward
+from lamina.ops.sequence import both_ways, both_ways_backward
+from tests.ops.case import SEQUENCES
 
 RNG = np.random.default_rng(0)
 BACKENDS = ["cpp", "numpy"] if config.has_plans() else ["numpy"]  # without _core, if so asked
@@ -77,7 +79,33 @@ def conv_norm(groups, size=3):
     return made
 
 
+def sequence(op, **options):
+    gates, biases = SEQUENCES[op]
+    biases = biases if options.get("reset_after", True) else gates
+
+    def made(dtype):
+        states = [floats(5, 3, dtype=dtype) for _ in range(1 + (op == "lstm"))]
+        shapes = (gates * 3, 4), (gates * 3, 3), (biases * 3,)
+        weights = [floats(*shape, dtype=dtype) for shape in shapes]
+        made, ctx = getattr(ops, op)(floats(5, 6, 4, dtype=dtype), *states, *weights, **options)
+        wanted = {1 + len(states) + i: shape for i, shape in enumerate(shapes)}
+        return getattr(ops, f"{op}_backward"), (*made, ctx), wanted
+
+    return made
+
+
+def sequence_both_ways(dtype):
+    ways = [[floats(*s, dtype=dtype) for s in ((5, 3), (9, 4), (9, 3), (12,))] for _ in range(2)]
+    made, ctx = both_ways("gru", floats(5, 6, 4, dtype=dtype), *ways)
+    return both_ways_backward, (*made, ctx, True), {2: (9, 4), 4: (12,), 6: (9, 4), 7: (9, 3)}
+
+
 CASES = {
+    "rnn": sequence("rnn", nonlinearity="satlin"),
+    "gru": sequence("gru"),
+    "gru_before": sequence("gru", reset_after=False),
+    "lstm": sequence("lstm"),
+    "both_ways": sequence_both_ways,
     "norm": norm(),
     "norm_frozen": norm(mean=0.5, var=2),
     "conv_norm": conv_norm(1),
@@ -105,7 +133,7 @@ def test_the_numbers_of_new_arrays(name, backend, dtype):
         backward, args, shapes = CASES[name](dtype)
         expected = backward(*args)
         guarded = {at: np.full((3, *shape), 7, dtype) for at, shape in shapes.items()}
-        into = [guarded[at][1] if at in guarded else None for at in range(5)]
+        into = [guarded[at][1] if at in guarded else None for at in range(11)]
         found = backward(*args, into=into)
     for at, (a, b) in enumerate(zip(found, expected, strict=True)):
         if at in guarded:

@@ -8,12 +8,13 @@ import numpy as np
 
 from lamina import config, init, ops
 from lamina.autograd import Tensor, is_recorded, no_grad, record_many
-from lamina.functions import concatenate, stack
+from lamina.functions import stack
 from lamina.nn._cast import floating
 from lamina.nn.dropout import Dropout
 from lamina.nn.module import Array, Module, Parameter
 from lamina.ops import _check as check
 from lamina.ops.gates import sequence_activations
+from lamina.ops.sequence import both_ways, both_ways_backward
 
 
 class _Recurrent(Module):
@@ -137,23 +138,35 @@ class _Recurrent(Module):
         for layer in range(self.num_layers):
             if layer > 0:
                 x = self._between(x)
-            outputs = []
-            for d, direction in enumerate(self._directions()):
-                at = layer * len(self._directions()) + d
-                inputs = [x, *(s[at] for s in initial), *self._weights(layer, direction)]
-                options = self._options() | self._masks(*x.shape[:2])
-                options["keep"] = contexts is not None or is_recorded(inputs)
-                arrays, ctx = type(self)._forward(
-                    *[t.data for t in inputs], lengths=lengths, reverse=direction != "", **options
-                )
-                if contexts is not None:
-                    contexts.append(ctx)
-                y, *states = record_many(arrays, inputs, type(self)._backward, ctx, x.requires_grad)
-                outputs.append(y)
-                for found, part in zip(final, states, strict=True):
-                    found.append(part)
-            x = outputs[0] if len(outputs) == 1 else concatenate(outputs, axis=2)
+            x, *states = self._layer(layer, x, initial, lengths, contexts)
+            for i, part in enumerate(states):
+                final[i % parts].append(part)
         return x, [stack(found) for found in final]
+
+    def _layer(
+        self, layer: int, x: Tensor, initial: list[Tensor], lengths: Any, contexts: list[Any] | None
+    ) -> tuple[Tensor, ...]:
+        """-> y of all directions, and the last states of the first, then of the second."""
+        directions = self._directions()
+        given = [
+            [*(s[layer * len(directions) + d] for s in initial), *self._weights(layer, direction)]
+            for d, direction in enumerate(directions)
+        ]
+        masks = [self._masks(*x.shape[:2]) for _ in directions]
+        inputs = [x, *(tensor for some in given for tensor in some)]
+        options = {"lengths": lengths, **self._options()}
+        options["keep"] = contexts is not None or is_recorded(inputs)
+        arrays = [[t.data for t in some] for some in given]
+        if len(directions) == 1:
+            made, ctx = type(self)._forward(x.data, *arrays[0], **masks[0], **options)
+            backward: Callable[..., Any] = type(self)._backward
+        else:
+            name = type(self)._forward.__name__
+            made, ctx = both_ways(name, x.data, *arrays, masks=masks, **options)
+            backward = both_ways_backward
+        if contexts is not None:
+            contexts += [ctx] if len(directions) == 1 else ctx
+        return record_many(made, inputs, backward, ctx, x.requires_grad)
 
     def activations(self, x: Any, state: Any = None, lengths: Any = None) -> list[dict[str, Array]]:
         """Gates and states at every step, by name, each (N,T,H); the arguments are those of a call.

@@ -14,7 +14,7 @@ def sequence_activations(ctx: SequenceContext) -> dict[str, Array]:
     LSTM: gates i, f, o and candidate g after their nonlinearities, the cell state c and the output h. GRU:
     gates r and z, candidate n, h. RNN: h.
     """
-    y, _, kept, gates = ctx.arrays[-4:]
+    y, (kept, gates) = ctx.y, ctx.arrays[-2:]
     shape = (*ctx.shape, y.shape[1])
     rows = {}
     if ctx.cell in _GATES:

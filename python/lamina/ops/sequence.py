@@ -5,6 +5,7 @@ exist: they cost nothing and touch no gradient. The other direction is the same 
 sequence, from its own last one, packed in reverse.
 """
 
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -15,6 +16,8 @@ from lamina import _hosted as hosted
 from lamina.config import backend
 from lamina.ops import _check as check
 from lamina.ops._check import Array
+from lamina.ops._into import Into, fills
+from lamina.ops.add import add
 
 _Indices = npt.NDArray[np.int64]
 
@@ -28,6 +31,20 @@ class Packing(NamedTuple):
     order: _Indices | None  # (N,): sequences, the longest first; None as they come
 
 
+class Block(NamedTuple):
+    """Which of the blocks of H columns that make up y is a direction's."""
+
+    blocks: int = 1
+    block: int = 0
+
+    def columns(self, hidden: int) -> slice:
+        """Of y."""
+        return slice(self.block * hidden, (self.block + 1) * hidden)
+
+
+_WHOLE = Block()
+
+
 class SequenceContext(NamedTuple):
     """What the backward functions need."""
 
@@ -37,6 +54,18 @@ class SequenceContext(NamedTuple):
     arrays: tuple[
         Any, ...
     ]  # tokens, source, offset, h0, c0, w_ih, w_hh, masks, y, xh, kept, gates of the kernel
+    block: Block
+
+    @property
+    def hidden(self) -> int:
+        """H."""
+        return int(self.arrays[3].shape[1])
+
+    @property
+    def y(self) -> Array:
+        """The states (N T, H), a view of what may hold those of two directions."""
+        found: Array = self.arrays[-4][:, self.block.columns(self.hidden)]
+        return found
 
 
 @lru_cache(maxsize=8)  # training, validation and the last batches of both, each way; N T numbers each
@@ -92,19 +121,20 @@ def rnn(
     predictions, but `rnn_backward` cannot follow. ValueError for shapes, lengths, tokens and names that do
     not fit, TypeError for other than float32 or float64 arrays and integer lengths.
     """
-    check.choice("rnn", "nonlinearity", nonlinearity, ("tanh", "relu", "satlin"))
-    masks = (recurrent_mask, zone_h, None)
-    y, h, _, ctx = _forward(
-        "rnn", f"rnn_{nonlinearity}", x, h0, None, w_ih, w_hh, b, lengths, reverse, masks, keep
-    )
+    cell, masks = _cell("rnn", nonlinearity=nonlinearity), (recurrent_mask, zone_h, None)
+    y, h, _, ctx = _forward("rnn", cell, x, h0, None, w_ih, w_hh, b, lengths, reverse, masks, keep)
     return (y, h), ctx
 
 
+@fills
 def rnn_backward(
-    dy: Any, dh_last: Any, ctx: SequenceContext, needs_dx: bool = True
+    dy: Any, dh_last: Any, ctx: SequenceContext, needs_dx: bool = True, into: Into = (None,) * 5
 ) -> tuple[Array | None, Array, Array, Array, Array]:
-    """dy (N,T,H), dh_last (N,H) -> dx (None of tokens or if it is not needed), dh0, dw_ih, dw_hh, db."""
-    dx, dh0, _, dw_ih, dw_hh, db = _backward("rnn_backward", dy, dh_last, None, ctx, needs_dx)
+    """dy (N,T,H), dh_last (N,H) -> dx (None of tokens or if it is not needed), dh0, dw_ih, dw_hh, db.
+
+    into: arrays for the gradients of x, h0, w_ih, w_hh and b; None for new ones, as always for the first two.
+    """
+    dx, dh0, _, dw_ih, dw_hh, db = _backward("rnn_backward", dy, dh_last, None, ctx, needs_dx, into[2:5])
     return dx, dh0, dw_ih, dw_hh, db
 
 
@@ -129,17 +159,20 @@ def gru(
     acts before the product, as in the paper: n = tanh(x w_n^T + b_n + (r h) w_hn^T), b (3H,). The rest as for
     `rnn`.
     """
-    cell = "gru" if check.flag("gru", "reset_after", reset_after) else "gru_before"
-    masks = (recurrent_mask, zone_h, None)
+    cell, masks = _cell("gru", reset_after=reset_after), (recurrent_mask, zone_h, None)
     y, h, _, ctx = _forward("gru", cell, x, h0, None, w_ih, w_hh, b, lengths, reverse, masks, keep)
     return (y, h), ctx
 
 
+@fills
 def gru_backward(
-    dy: Any, dh_last: Any, ctx: SequenceContext, needs_dx: bool = True
+    dy: Any, dh_last: Any, ctx: SequenceContext, needs_dx: bool = True, into: Into = (None,) * 5
 ) -> tuple[Array | None, Array, Array, Array, Array]:
-    """dy (N,T,H), dh_last (N,H) -> dx (None of tokens or if it is not needed), dh0, dw_ih, dw_hh, db."""
-    dx, dh0, _, dw_ih, dw_hh, db = _backward("gru_backward", dy, dh_last, None, ctx, needs_dx)
+    """dy (N,T,H), dh_last (N,H) -> dx (None of tokens or if it is not needed), dh0, dw_ih, dw_hh, db.
+
+    into: arrays for the gradients of x, h0, w_ih, w_hh and b; None for new ones, as always for the first two.
+    """
+    dx, dh0, _, dw_ih, dw_hh, db = _backward("gru_backward", dy, dh_last, None, ctx, needs_dx, into[2:5])
     return dx, dh0, dw_ih, dw_hh, db
 
 
@@ -169,11 +202,69 @@ def lstm(
     return (y, h, c), ctx
 
 
+@fills
 def lstm_backward(
-    dy: Any, dh_last: Any, dc_last: Any, ctx: SequenceContext, needs_dx: bool = True
+    dy: Any, dh_last: Any, dc_last: Any, ctx: SequenceContext, needs_dx: bool = True, into: Into = (None,) * 6
 ) -> tuple[Array | None, Array, Array, Array, Array, Array]:
-    """dy (N,T,H), dh_last and dc_last (N,H) -> dx (or None), dh0, dc0, dw_ih, dw_hh, db."""
-    return _backward("lstm_backward", dy, dh_last, dc_last, ctx, needs_dx)
+    """dy (N,T,H), dh_last and dc_last (N,H) -> dx (or None), dh0, dc0, dw_ih, dw_hh, db; into as of `rnn`."""
+    return _backward("lstm_backward", dy, dh_last, dc_last, ctx, needs_dx, into[3:6])
+
+
+def both_ways(
+    op: str,
+    x: Any,
+    first: Sequence[Any],
+    second: Sequence[Any],
+    *,
+    lengths: Any = None,
+    masks: Sequence[Mapping[str, Any]] = ({}, {}),
+    keep: bool = True,
+    **options: Any,
+) -> tuple[tuple[Array, ...], tuple[SequenceContext, SequenceContext]]:
+    """`rnn`, `gru` or `lstm`, by name, forwards and in reverse: x as of one of them, y (N,T,2H).
+
+    first, second: of each direction the states and then the weights, as that op takes them; masks: and its
+    masks. -> y, the last states of the first direction, those of the second; a context for each.
+    """
+    cell, found, contexts = _cell(op, **options), list[Array](), list[SequenceContext]()
+    y: Array | None = None
+    for block, arrays in enumerate((first, second)):
+        *states, w_ih, w_hh, b = arrays
+        h0, c0 = (*states, None)[:2]
+        given = masks[block]
+        some = given.get("recurrent_mask"), given.get("zone_h"), given.get("zone_c")
+        y3, h, c, ctx = _forward(
+            op, cell, x, h0, c0, w_ih, w_hh, b, lengths, block == 1, some, keep, Block(2, block), y
+        )
+        y, found, contexts = ctx.arrays[-4], [*found, h, *([] if c0 is None else [c])], [*contexts, ctx]
+    return (y3, *found), (contexts[0], contexts[1])
+
+
+@fills
+def both_ways_backward(dy: Any, *others: Any, into: Into = (None,) * 11) -> tuple[Any, ...]:
+    """dy (N,T,2H), the gradients of the last states, the contexts, and whether dx is needed.
+
+    -> dx or None, and the gradients of all of `first` and of `second`. into: arrays for them in this order;
+    None for new ones, as always for dx and those of states.
+    """
+    *last, contexts, needs_dx = others
+    states, found, dxs = len(last) // 2, list[Any](), list[Any]()
+    for i, ctx in enumerate(contexts):
+        dh, *dc = last[i * states : (i + 1) * states]
+        at = 1 + i * (states + 3) + states
+        dx, dh0, dc0, *weights = _backward(
+            "both_ways_backward", dy, dh, dc[0] if dc else None, ctx, needs_dx, into[at : at + 3]
+        )
+        found += [dh0, *([dc0] if dc else []), *weights]
+        dxs.append(dx)
+    return None if dxs[0] is None else add(*dxs)[0], *found
+
+
+def _cell(op: str, *, nonlinearity: str = "tanh", reset_after: bool = True) -> str:
+    """The name that kernels know."""
+    if op == "rnn":
+        return f"rnn_{check.choice('rnn', 'nonlinearity', nonlinearity, ('tanh', 'relu', 'satlin'))}"
+    return "gru_before" if op == "gru" and not check.flag("gru", "reset_after", reset_after) else op
 
 
 _GATES = {"rnn": (1, 1), "gru": (3, 4), "gru_before": (3, 3), "lstm": (4, 4)}  # in the weights, in the bias
@@ -192,7 +283,10 @@ def _forward(
     reverse: bool,
     masks: tuple[Any, Any, Any],
     keep: bool,
+    block: Block = _WHOLE,
+    y: Array | None = None,
 ) -> tuple[Array, Array, Any, SequenceContext]:
+    """-> y (N,T,H) or all its blocks, the last h and c, context. y: of the direction that came before."""
     named = {"h0": h0, "w_ih": w_ih, "w_hh": w_hh, "b": b} | ({"c0": c0} if op == "lstm" else {})
     tokens = isinstance(x, np.ndarray) and x.dtype.kind in "iu"
     h0, w_ih, w_hh, b, *rest = check.floats(op, **named, **({} if tokens else {"x": x}))
@@ -207,16 +301,16 @@ def _forward(
     c0 = states[1] if more else None
     at, kept_out = (packing.source, packing.offset), _masks(op, h0, steps, packing, masks)
     y, xh, kept, gates = backend().sequence(
-        cell, rows, *at, states[0], c0, w_ih, w_hh, b, *kept_out, check.flag(op, "keep", keep)
+        cell, rows, *at, states[0], c0, w_ih, w_hh, b, *kept_out, check.flag(op, "keep", keep), *block, y
     )
     saved = (rows if tokens else None, *at, states[0], c0, w_ih, w_hh, *kept_out, y, xh, kept, gates)
-    ctx = SequenceContext(cell, (n, steps), packing, saved)
-    y3 = y.reshape(n, steps, hidden)
+    ctx = SequenceContext(cell, (n, steps), packing, saved, block)
+    y3 = y.reshape(n, steps, block.blocks * hidden)
     if packing.order is None and steps > 0:  # all end at one step, whose rows they are
-        h_last = hosted.again(_copied, y3[:, 0 if reverse else -1])
+        h_last = hosted.again(_copied, y3[:, 0 if reverse else -1, block.columns(hidden)])
         return y3, h_last, hosted.again(_copied, kept[len(kept) - n :]) if more else None, ctx
     ends = packing.source[packing.last] if len(packing.source) else packing.last
-    h_last = hosted.again(_last, packing, y, ends, states[0])
+    h_last = hosted.again(_last, packing, ctx.y, ends, states[0])
     c_last = hosted.again(_last, packing, kept, packing.last, c0) if more else None
     return y3, h_last, c_last, ctx
 
@@ -241,18 +335,20 @@ def _masks(op: str, h0: Array, steps: int, packing: Packing, given: tuple[Any, A
 
 
 def _backward(
-    op: str, dy: Any, dh_last: Any, dc_last: Any, ctx: SequenceContext, needs_dx: bool
+    op: str, dy: Any, dh_last: Any, dc_last: Any, ctx: SequenceContext, needs_dx: bool, into: Into
 ) -> tuple[Any, Array, Any, Array, Array, Array]:
-    (n, steps), packing, y = ctx.shape, ctx.packing, ctx.arrays[-4]
-    hidden = y.shape[1]
-    dy = check.gradient(op, "dy", dy, y, (n, steps, hidden))
-    into = [check.gradient(op, "dh_last", dh_last, y, (n, hidden))]
+    """into: arrays for dw_ih, dw_hh and db."""
+    (n, steps), packing, y, hidden = ctx.shape, ctx.packing, ctx.arrays[-4], ctx.hidden
+    width = ctx.block.blocks * hidden
+    dy = check.gradient(op, "dy", dy, y, (n, steps, width))
+    last = [check.gradient(op, "dh_last", dh_last, y, (n, hidden))]
     if ctx.cell == "lstm":
-        into.append(check.gradient(op, "dc_last", dc_last, y, (n, hidden)))
+        last.append(check.gradient(op, "dc_last", dc_last, y, (n, hidden)))
     if packing.order is not None:
-        into = [_sorted(packing, d) for d in into]
+        last = [_sorted(packing, d) for d in last]
     dx, dh0, dc0, dw_ih, dw_hh, db = backend().sequence_backward(
-        ctx.cell, dy.reshape(n * steps, hidden), into[0], (*into, None)[1], *ctx.arrays, needs_dx
+        *(ctx.cell, dy.reshape(n * steps, width), last[0], (*last, None)[1], *ctx.arrays),
+        *(needs_dx, *ctx.block, *into),
     )
     if packing.order is not None:
         dh0 = hosted.again(_unsorted, packing, dh0)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lamina.reference._types import Array
+from lamina.reference._types import Array, put
 from lamina.reference.activations import sigmoid, sigmoid_backward, tanh_backward
 
 _Indices = npt.NDArray[np.int64]
@@ -52,9 +52,12 @@ def sequence(
     zone_h: Array | None,
     zone_c: Array | None,
     keep: bool = True,
+    blocks: int = 1,
+    block: int = 0,
+    y: Array | None = None,
 ) -> tuple[Array, Array, Array | None, Array]:
     """x (R,D) or tokens (R,) -> y (R,H), [x|h before|1] (P,K), of tokens [h before|1]; c or m (P,H) if the
-    cell has one, activated gates (P,GH).
+    cell has one, activated gates (P,GH). Of two blocks of y, one is written.
     """
     features, hidden, dtype = x.shape[1] if x.ndim == 2 else 0, h0.shape[1], w_ih.dtype
     xh = np.zeros((len(source), _padded(features + hidden + 1, dtype)), dtype)
@@ -104,9 +107,15 @@ def sequence(
         if zone_h is not None:
             h[at] = np.where(zone_h[source[at]] != 0, before, h[at])
         h_now = h[at]
-    y = np.zeros((len(x), hidden), dtype)
-    y[source] = h
+    y = np.empty((len(x), blocks * hidden), dtype) if y is None else y
+    _block(y, blocks, block)[:] = 0
+    _block(y, blocks, block)[source] = h
     return y, xh, kept, gates
+
+
+def _block(y: Array, blocks: int, block: int) -> Array:
+    """The columns of one of the blocks of y: a view."""
+    return np.split(y, blocks, axis=1)[block]
 
 
 _SLOPES: dict[str, Callable[[Array], npt.NDArray[Any]]] = {
@@ -136,8 +145,14 @@ def sequence_backward(
     kept: Array | None,
     gates: Array,
     needs_dx: bool = True,
+    blocks: int = 1,
+    block: int = 0,
+    dw_ih: Array | None = None,
+    dw_hh: Array | None = None,
+    db: Array | None = None,
 ) -> tuple[Array | None, Array, Array | None, Array, Array, Array]:
     """-> dx (of tokens, or if not needed, None), dh0, dc0, dw_ih, dw_hh, db."""
+    dy, y = _block(dy, blocks, block), _block(y, blocks, block)
     features, hidden, steps = w_ih.shape[1] if tokens is None else 0, w_hh.shape[1], list(_steps(offset))
     x, earlier = xh[:, :features], xh[:, features : features + hidden]
     dh0, dc0 = dh_last.copy(), None if dc_last is None else dc_last.copy()
@@ -189,20 +204,22 @@ def sequence_backward(
             da[at] = dh * _SLOPES[cell](gates[at])
             back = da[at] @ w_hh
         dh0[:rows] = past + (back if mask is None else back * mask[:rows])
-    db = da.sum(axis=0)
-    dw_hh = da.T @ earlier
+    d_b = da.sum(axis=0)
+    d_hh = da.T @ earlier
     if cell == "gru_before":
         assert kept is not None
-        dw_hh[2 * hidden :] = da[:, 2 * hidden :].T @ kept
+        d_hh[2 * hidden :] = da[:, 2 * hidden :].T @ kept
     if dm is not None:
-        dw_hh[2 * hidden :] = dm.T @ earlier
-        db = np.concatenate([db, dm.sum(axis=0)])
-    if tokens is not None:
-        dw_ih = np.zeros((w_ih.shape[1], w_ih.shape[0]), dy.dtype)
-        np.add.at(dw_ih, tokens[source], da)
-        return None, dh0, dc0, np.ascontiguousarray(dw_ih.T), dw_hh, db
+        d_hh[2 * hidden :] = dm.T @ earlier
+        d_b = np.concatenate([d_b, dm.sum(axis=0)])
     dx = None
-    if needs_dx:
-        dx = np.zeros((len(y), features), dy.dtype)
-        dx[source] = da @ w_ih
-    return dx, dh0, dc0, da.T @ x, dw_hh, db
+    if tokens is not None:
+        by_token = np.zeros((w_ih.shape[1], w_ih.shape[0]), dy.dtype)
+        np.add.at(by_token, tokens[source], da)
+        d_ih = np.ascontiguousarray(by_token.T)
+    else:
+        d_ih = da.T @ x
+        if needs_dx:
+            dx = np.zeros((len(y), features), dy.dtype)
+            dx[source] = da @ w_ih
+    return dx, dh0, dc0, put(d_ih, dw_ih), put(d_hh, dw_hh), put(d_b, db)
