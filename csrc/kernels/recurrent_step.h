@@ -55,15 +55,16 @@ void run_step(const StepShape& s, const T* x, const T* panels, const T* state, T
     for_vectors<T>(0, gru ? 2 * H : G * H, [&](Index j, int n) LAMINA_STEP {
       store_some(gates + j, load_some(gates + j, n) + load_some(of_h + j, n), n);
     });
-    activate<T, kCell, false>(H, 0, H, {.gates = gates,
-                                  .h = next,
-                                  .c = lstm ? next + H : nullptr,
-                                  .m = gru ? of_h + 2 * H : nullptr,
-                                  .h_before = state,
-                                  .c_before = lstm ? state + H : nullptr,
-                                  .h_in = state,
-                                  .zone_h = nullptr,
-                                  .zone_c = nullptr});
+    activate<T, kCell, false>(H, 0, H,
+                              {.gates = gates,
+                               .h = next,
+                               .c = lstm ? next + H : nullptr,
+                               .m = gru ? of_h + 2 * H : nullptr,
+                               .h_before = state,
+                               .c_before = lstm ? state + H : nullptr,
+                               .h_in = state,
+                               .zone_h = nullptr,
+                               .zone_c = nullptr});
   }
   step_map(panels, outputs, H, static_cast<const T*>(next - parts * H), out);
   copy(static_cast<const T*>(out), logits, s.O);
