@@ -153,38 +153,17 @@ LAMINA_INLINE Vec<T> vsigmoid(Vec<T> x) {
   const Vec<T> a = -vabs<T>(x);  // of which exp never overflows
   Vec<T> e = vexp_normal<T>(a < least ? least : a);
   e = a < least ? splat(T(0)) : e;
-  const Vec<T> d = one / (one + e);
-  return x < 0 ? e * d : d;  // NaN: abs, exp and the quotient all keep it
+  return (x < 0 ? e : one) / (one + e);  // NaN: abs, exp and the quotient all keep it
 }
 
-// tanh(x) / x - 1 over z = x^2, for |x| <= 0.625.
-LAMINA_INLINE Vec<float> tanh_small(Vec<float> z) {
-  Vec<float> p = splat(-5.70498872745e-3f);
-  p = p * z + splat(2.06390887954e-2f);
-  p = p * z + splat(-5.37397155531e-2f);
-  p = p * z + splat(1.33314422036e-1f);
-  p = p * z + splat(-3.33332819422e-1f);
-  return p * z;
-}
-LAMINA_INLINE Vec<double> tanh_small(Vec<double> z) {
-  Vec<double> p = splat(-9.64399179425052238628e-1);
-  p = p * z + splat(-9.92877231001918586564e1);
-  p = p * z + splat(-1.61468768441708447952e3);
-  Vec<double> q = z + splat(1.12811678491632931402e2);
-  q = q * z + splat(2.23548839060100448583e3);
-  q = q * z + splat(4.84406305325125486048e3);
-  return p * z / q;
-}
-
+// q / (2 - q) by q = 1 - exp(-2 |x|), which has no cancellation near 0: q = (1 - 2^n) - 2^n (exp(r) - 1).
 template <class T>
 LAMINA_INLINE Vec<T> vtanh(Vec<T> x) {
-  const Vec<T> one = splat(T(1)), two = splat(T(2));
+  const Vec<T> one = splat(T(1)), two = splat(T(2)), enough = splat(T(44));  // from where on q is 1
   const Vec<T> a = vabs<T>(x);
-  const Vec<T> small = a + a * tanh_small(a * a);
-  const Vec<T> enough = splat(T(44));  // from where on the quotient vanishes beside 1
-  const Vec<T> big = one - two / (vexp_normal<T>(a > enough ? splat(T(88)) : a + a) + one);
-  const Vec<T> y = a > T(0.625) ? big : small;
-  return reinterpret_cast<Vec<T>>(reinterpret_cast<IntVec<T>>(y) | sign_of<T>(x));
+  const Reduced<T> by = reduce<T>(splat(T(-2)) * (a > enough ? enough : a));
+  const Vec<T> scale = power_of_two<T>(by.n), q = (one - scale) - exp_reduced_minus_1(by.r) * scale;
+  return reinterpret_cast<Vec<T>>(reinterpret_cast<IntVec<T>>(q / (two - q)) | sign_of<T>(x));
 }
 
 }  // namespace

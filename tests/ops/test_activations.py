@@ -44,11 +44,11 @@ def test_sigmoid_within_4_ulp(dtype):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_tanh_within_6_ulp(dtype):
+def test_tanh_within_4_ulp(dtype):
     x = _sweep(dtype)
     y, _ = ops.tanh(x)
     ulps = _ulps(y, np.tanh(x.astype(_wide(dtype))), dtype)
-    assert ulps.max() <= 6, f"{ulps.max()} ulp at {x[ulps.argmax()]!r}"
+    assert ulps.max() <= 4, f"{ulps.max()} ulp at {x[ulps.argmax()]!r}"
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
