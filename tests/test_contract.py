@@ -61,7 +61,7 @@ compiled = pytest.mark.skipif(
 
 
 def test_the_stub_has_kernels():
-    assert len(KERNELS) == 64
+    assert len(KERNELS) == 65
     assert "set_num_threads" in MACHINE
 
 
@@ -110,6 +110,7 @@ CALLS = {
     "conv2d_backward_input": [_f(2, 5, 6, 4), _f(4, 3, 3, 3), (5, 6), *_PLACE, "auto", _f(3)],
     "conv2d_backward_weight": [_f(2, 5, 6, 4), _f(2, 5, 6, 3), (3, 3), *_PLACE],
     "conv2d_moments": [_f(2, 5, 6, 3), _f(4, 3, 3, 3), _f(4), *_PLACE],
+    "conv2d_norm": [_f(2, 5, 6, 3), _f(4, 3, 3, 3), _f(4), *_f(3, 4), True, *_PLACE],
     "conv2d_norm_backward": [
         *(_f(2, 5, 6, 4), 2 * _f(2, 5, 6, 4), *_f(4, 4), True, _f(2, 5, 6, 3), _f(4, 3, 3, 3), *_PLACE),
     ],
@@ -247,6 +248,7 @@ _OPTIONAL = {
     ("gemm", 2),
     ("conv2d", 2),
     ("conv2d_moments", 2),
+    ("conv2d_norm", 2),
     ("conv2d_backward_input", 8),
     ("sequence", 9),
     ("sequence", 15),

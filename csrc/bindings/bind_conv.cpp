@@ -112,6 +112,25 @@ py::tuple conv2d_backward_weight(const py::array& dy, const py::array& x, Pair k
   });
 }
 
+py::array conv2d_norm(const py::array& x, const py::array& w, const std::optional<py::array>& b, const py::array& mean,
+                      const py::array& scale, const py::array& shift, bool relu, Pair stride, Sides padding,
+                      Pair dilation, Index groups, const std::string& algorithm) {
+  const char* op = "conv2d_norm";
+  const Algorithm chosen = algorithm_named(op, algorithm);
+  return by_dtype(op, "x", x, [&](auto type) -> py::array {
+    using T = typename decltype(type)::type;
+    const T *xs = input<T>(op, "x", x, {-1, -1, -1, -1}), *ws = input<T>(op, "w", w, {-1, -1, -1, -1});
+    const Conv2dShape s = conv_shape(op, shape_of(x), shape_of(w), {stride, padding, dilation, groups}, chosen);
+    const T* bs = optional_input<T>(op, "b", b, {s.O});
+    const Normal<T> n{input<T>(op, "mean", mean, {s.O}),   nullptr, input<T>(op, "scale", scale, {s.O}),
+                      input<T>(op, "shift", shift, {s.O}), relu,    true};
+    py::array y = allocate<T>({s.N, s.OH, s.OW, s.O});
+    T* out = data<T>(y);
+    run_packing([=] { kernels<T>().conv2d_norm(s, chosen, xs, ws, bs, n, out); });
+    return y;
+  });
+}
+
 py::tuple conv2d_moments(const py::array& x, const py::array& w, const std::optional<py::array>& b, Pair stride,
                          Sides padding, Pair dilation, Index groups, const std::string& algorithm) {
   const char* op = "conv2d_moments";
@@ -173,6 +192,8 @@ void bind_conv(py::module_& m) {
   m.def("conv2d_backward_weight", &conv2d_backward_weight, arg("dy"), arg("x"), arg("kernel_size"), arg("stride"),
         arg("padding"), arg("dilation"), arg("groups"), arg("algorithm") = "auto", arg("dw") = py::none(),
         arg("db") = py::none());
+  m.def("conv2d_norm", &conv2d_norm, arg("x"), arg("w"), arg("b").none(true), arg("mean"), arg("scale"), arg("shift"),
+        arg("relu"), arg("stride"), arg("padding"), arg("dilation"), arg("groups"), arg("algorithm") = "auto");
   m.def("conv2d_moments", &conv2d_moments, arg("x"), arg("w"), arg("b").none(true), arg("stride"), arg("padding"),
         arg("dilation"), arg("groups"), arg("algorithm") = "auto");
   m.def("conv2d_norm_backward", &conv2d_norm_backward, arg("dy"), arg("y"), arg("mean"), arg("inv"), arg("scale"),

@@ -133,24 +133,31 @@ LAMINA_INLINE IntVec<T> no_relu(bool relu) {
   return relu ? IntVec<T>{} : ~IntVec<T>{};
 }
 
+// Rows [0, rows) of x, or of y itself. Never inlined: one rounding.
 template <class T>
-void batch_norm(Index M, Index C, const T* x, const T* mean, const T* scale, const T* shift, bool relu, T* y) {
+__attribute__((noinline)) void normalise(Index rows, Index C, const T* x, const T* mean, const T* scale, const T* shift,
+                                         bool relu, T* y) {
   constexpr int W = kLanes<T>;
   const IntVec<T> all = no_relu<T>(relu);
-  norm_blocks<T>(M, C, 2, [&](Index begin, Index end, Index) {
-    for_panels<T>(C, [&](Index c, int n, auto panel) LAMINA_STEP {
-      constexpr int NV = decltype(panel)::value;
-      Vec<T> m[NV], a[NV], b[NV];
-      load_panel<T, NV>(mean + c, n, m);
-      load_panel<T, NV>(scale + c, n, a);
-      load_panel<T, NV>(shift + c, n, b);
-      for (Index i = begin; i < end; ++i) {
-        LAMINA_UNROLL for (int v = 0; v < NV; ++v) {
-          const Vec<T> z = (load_some(x + i * C + c + v * W, n) - m[v]) * a[v] + b[v];
-          store_some(y + i * C + c + v * W, let_pass<T>(z, z, all), n);
-        }
+  for_panels<T>(C, [&](Index c, int n, auto panel) LAMINA_STEP {
+    constexpr int NV = decltype(panel)::value;
+    Vec<T> m[NV], a[NV], b[NV];
+    load_panel<T, NV>(mean + c, n, m);
+    load_panel<T, NV>(scale + c, n, a);
+    load_panel<T, NV>(shift + c, n, b);
+    for (Index i = 0; i < rows; ++i) {
+      LAMINA_UNROLL for (int v = 0; v < NV; ++v) {
+        const Vec<T> z = (load_some(x + i * C + c + v * W, n) - m[v]) * a[v] + b[v];
+        store_some(y + i * C + c + v * W, let_pass<T>(z, z, all), n);
       }
-    });
+    }
+  });
+}
+
+template <class T>
+void batch_norm(Index M, Index C, const T* x, const T* mean, const T* scale, const T* shift, bool relu, T* y) {
+  norm_blocks<T>(M, C, 2, [&](Index begin, Index end, Index) {
+    normalise(end - begin, C, x + begin * C, mean, scale, shift, relu, y + begin * C);
   });
 }
 

@@ -275,10 +275,10 @@ void lane_block(const TapGrid& g, const LaneGroups& l, const Cut& cut, const Lan
   }
 }
 
-// The whole convolution described by g, as direct_conv computes it.
-template <class T>
-void lane_conv(const TapGrid& image, Index N, const T* x, const TapFilters<T>& filters, const T* bias, bool relu,
-               T* y) {
+// The whole convolution described by g, as direct_conv computes it. after: of blocks, where images stand as they are.
+template <class T, class After = Nothing>
+void lane_conv(const TapGrid& image, Index N, const T* x, const TapFilters<T>& filters, const T* bias, bool relu, T* y,
+               After after = {}) {
   if (N == 0 || image.rows == 0 || image.cols == 0) return;
   const LaneGroups l = LaneGroups::of<T>(image);
   const TapGrid g = padded_grid(image, l);
@@ -296,12 +296,13 @@ void lane_conv(const TapGrid& image, Index N, const T* x, const TapFilters<T>& f
     const Index v = task % shares * together;
     const LaneRows<T> rows = open_rows(g, image, l, b, x, v, static_cast<T*>(mine));
     lane_block(g, l, cut, rows, b, v, v + together, {packed.as<T>(), bias, relu, y + b.n * g.out_image});
+    if (l.in_place) after(b.n, b.first, b.rows);
   });
 }
 
-template <class T>
-void conv2d_lanes(const Conv2dShape& s, const T* x, const T* w, const T* b, bool relu, T* y) {
-  lane_conv(forward_grid(s), s.N, x, forward_filters(s, w), b, relu, y);
+template <class T, class After = Nothing>
+void conv2d_lanes(const Conv2dShape& s, const T* x, const T* w, const T* b, bool relu, T* y, After after = {}) {
+  lane_conv(forward_grid(s), s.N, x, forward_filters(s, w), b, relu, y, after);
 }
 template <class T>
 void conv2d_lanes_backward_input(const Conv2dShape& s, const T* dy, const T* w, const T* b, bool relu, T* dx) {

@@ -165,9 +165,16 @@ void direct_panel(const TapGrid& g, Window<T> x, RowTile<T> t, const T* panel, i
   }
 }
 
-// The whole convolution described by g: x (N images of H*W*pixel elements), packed filters, y (N images).
-template <class T>
-void direct_conv(const TapGrid& g, Index N, const T* x, const T* packed, const T* bias, bool relu, T* y) {
+// What is done with a block of outputs while it is in cache: rows [first, first + rows) of image n.
+struct Nothing {
+  LAMINA_INLINE void operator()(Index, Index, Index) const {}
+};
+
+// The whole convolution described by g: x (N images of H*W*pixel elements), packed filters, y (N images). after: of
+// blocks whose channels are all there, if there is one group.
+template <class T, class After = Nothing>
+void direct_conv(const TapGrid& g, Index N, const T* x, const T* packed, const T* bias, bool relu, T* y,
+                 After after = {}) {
   if (N == 0 || g.rows == 0 || g.cols == 0) return;
   const bool in_place = g.inside();
   const Index panels = panel_count<T>(g.columns);
@@ -222,6 +229,7 @@ void direct_conv(const TapGrid& g, Index N, const T* x, const T* packed, const T
                      joined ? rows * g.cols : g.cols, joined && p == 0, out);
       }
     }
+    for (Index n = n0; n < n1; ++n) after(n, first, rows);
   });
 }
 
@@ -237,12 +245,12 @@ LAMINA_INLINE TapFilters<T> forward_filters(const Conv2dShape& s, const T* w) {
   return {w, s.O / s.groups * filter, s.KW * C, C, 1, filter};
 }
 
-template <class T>
-void conv2d_direct(const Conv2dShape& s, const T* x, const T* w, const T* b, bool relu, T* y) {
+template <class T, class After = Nothing>
+void conv2d_direct(const Conv2dShape& s, const T* x, const T* w, const T* b, bool relu, T* y, After after = {}) {
   const TapGrid g = forward_grid(s);
   const WeightBuffer packed(sizeof(T) * static_cast<std::size_t>(g.packed_size(kPanel<T>)), &kMaker);
   if (!packed.is_filled()) pack_filters<T>(g, forward_filters(s, w), packed.as<T>());
-  direct_conv(g, s.N, x, packed.as<T>(), b, relu, y);
+  direct_conv(g, s.N, x, packed.as<T>(), b, relu, y, after);
 }
 
 // The taps r of one phase of the input (rows phase, phase + stride, ...): those whose output row is whole.

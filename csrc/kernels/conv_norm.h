@@ -3,7 +3,8 @@
 //
 //   y = conv2d(x, w) + b, and its moments;    dy = the normalisation's gradient, dx, dw, db = the convolution's of it
 //
-// Forward, where each output sees one pixel: the moments of a block of rows right behind their sums. Backward, by the
+// Forward, where each output sees one pixel: the moments of a block of rows right behind their sums. With statistics
+// that are known: a block is normalised where it stands, in cache. Backward, by the
 // direct kernels: dy of a part of the images is made in scratch, read for the filters and the input, and forgotten.
 #pragma once
 #include "kernels/batch_norm.h"
@@ -50,6 +51,23 @@ void conv2d_moments(const Conv2dShape& s, Algorithm algorithm, const T* x, const
     return pointwise_moments(s, x, w, b, y, mean, var);
   conv2d(s, algorithm, x, w, b, false, y);
   column_moments(s.N * s.OH * s.OW, s.O, y, mean, var);
+}
+
+// y normalised with n's statistics.
+template <class T>
+void conv2d_norm(const Conv2dShape& s, Algorithm algorithm, const T* x, const T* w, const T* b, const Normal<T>& n,
+                 T* y) {
+  const auto after = [&](Index image, Index first, Index rows) {
+    T* const block = y + (image * s.OH + first) * s.OW * s.O;
+    normalise(rows * s.OW, s.O, static_cast<const T*>(block), n.mean, n.scale, n.shift, n.relu, block);
+  };
+  const bool winograd = by_winograd<T>(s, algorithm, s.OH, s.OW, kFilterCost, [](auto) {});
+  if (!winograd && takes_lanes<T>(s, algorithm) && LaneGroups::of<T>(forward_grid(s)).in_place)
+    return conv2d_lanes(s, x, w, b, false, y, after);
+  if (!winograd && s.groups == 1 && choose_algorithm(s, algorithm) == Algorithm::direct)
+    return conv2d_direct(s, x, w, b, false, y, after);
+  conv2d(s, algorithm, x, w, b, false, y);
+  batch_norm(s.N * s.OH * s.OW, s.O, static_cast<const T*>(y), n.mean, n.scale, n.shift, n.relu, y);
 }
 
 // Whether the direct kernels, or those of few channels a group, are what computes both gradients.

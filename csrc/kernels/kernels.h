@@ -116,7 +116,8 @@ struct Kernels {
   void (*conv2d_backward_input)(const Conv2dShape&, Algorithm, const T* dy, const T* w, const T* b, bool relu, T* dx);
   void (*conv2d_backward_weight)(const Conv2dShape&, Algorithm, const T* dy, const T* x, T* dw, T* db);
 
-  // with batch normalisation behind it: y and its moments; y and dx, which may be null, are the convolution's
+  // with batch normalisation behind it: y normalised; y and its moments; y and dx, which may be null, are the convolution's
+  void (*conv2d_norm)(const Conv2dShape&, Algorithm, const T* x, const T* w, const T* b, const Normal<T>&, T* y);
   void (*conv2d_moments)(const Conv2dShape&, Algorithm, const T* x, const T* w, const T* b, T* y, T* mean, T* var);
   void (*conv2d_norm_backward)(const Conv2dShape&, Algorithm, const T* dy, const T* y, const Normal<T>&, const T* x,
                                const T* w, T* dx, T* dw, T* db, T* dgamma, T* dbeta);

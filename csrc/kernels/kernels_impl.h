@@ -37,6 +37,7 @@ constexpr Kernels<T> make_kernels() {
       .conv2d = &lamina::conv2d<T>,
       .conv2d_backward_input = &lamina::conv2d_backward_input<T>,
       .conv2d_backward_weight = &lamina::conv2d_backward_weight<T>,
+      .conv2d_norm = &lamina::conv2d_norm<T>,
       .conv2d_moments = &lamina::conv2d_moments<T>,
       .conv2d_norm_backward = &lamina::conv2d_norm_backward<T>,
       .locally_connected2d = &lamina::locally_connected2d<T>,

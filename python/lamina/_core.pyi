@@ -75,6 +75,22 @@ def conv2d_backward_weight(
 ) -> tuple[_Array, _Array]:
     """-> dw (O,KH,KW,C/groups), db (O,)."""
 
+def conv2d_norm(
+    x: _Array,
+    w: _Array,
+    b: _Array | None,
+    mean: _Array,
+    scale: _Array,
+    shift: _Array,
+    relu: bool,
+    stride: _Pair,
+    padding: _Sides,
+    dilation: _Pair,
+    groups: int,
+    algorithm: str = "auto",
+) -> _Array:
+    """batch_norm of what conv2d makes."""
+
 def conv2d_moments(
     x: _Array,
     w: _Array,

@@ -145,9 +145,23 @@ def _step(net, x):
     return {"y": y.data, "x": x.grad} | grads | dict(net.named_buffers())
 
 
-def _one_by_one(net, x):
+def _with_statistics(net):
+    """The net, its normalisations with other running statistics than the first."""
+    rng = np.random.default_rng(4)
+    for _, buffer in net.named_buffers():
+        buffer += rng.random(buffer.shape, np.float32)
+    return net
+
+
+def _answers(net, x):
+    """In evaluation, without a way back."""
+    with lm.no_grad():
+        return {"y": net.eval()(x).data}
+
+
+def _one_by_one(net, x, step=_step):
     with watching(lambda *_: None):
-        return _step(net, x)
+        return step(net, x)
 
 
 def _same_bits(found, right):
@@ -163,12 +177,14 @@ def _same_bits(found, right):
 @pytest.mark.parametrize("name", NETS)
 def test_the_bits_of_the_layers_one_by_one(name, dtype):
     make, shape, _ = NETS[name]
-    net = nn.Sequential(*make()).astype(dtype)
+    net = _with_statistics(nn.Sequential(*make()).astype(dtype))
     for kind in ("normal", "ties", "negative", "nan"):
         x = _values(shape, kind, dtype)
         for training in (len(x) > 1, False):
             net.train(training)
             _same_bits(_step(net, x), _one_by_one(net, x))
+        if name != "empty":
+            _same_bits(_answers(net, x), _one_by_one(net, x, _answers))
 
 
 #: Where many tasks share the work, images fall into rows, or parts are too large to go from one to the next.
@@ -191,12 +207,13 @@ LARGE = {
 @pytest.mark.parametrize("name", LARGE)
 def test_large_normalised_convolutions(name):
     make, shape = LARGE[name]
-    net, x = nn.Sequential(*make()), _values(shape, "normal", np.float32)
+    net, x = _with_statistics(nn.Sequential(*make())), _values(shape, "normal", np.float32)
     lm.set_num_threads(1)
-    right = _one_by_one(net, x)
+    right, answer = _one_by_one(net, x), _one_by_one(copy.deepcopy(net), x, _answers)
     for threads in (1, 2, 3, 16):
         lm.set_num_threads(threads)
         _same_bits(_step(net, x), right)
+        _same_bits(_answers(copy.deepcopy(net), x), answer)
 
 
 @pytest.mark.usefixtures("two_threads")

@@ -2,7 +2,7 @@
 
     Conv2d, ConvTranspose2d, Linear, BatchNorm -> ReLU    the layer takes relu of its sums as it stores them
     ReLU -> MaxPool2d                                     pooling takes relu of the greatest of each window
-    Conv2d -> BatchNorm2d, in training                    `conv_norm.py`
+    Conv2d -> BatchNorm2d                                 parts of images go from one to the other in cache
 
 Results and gradients are those of the layers one by one, bit for bit. A ReLU between two of them goes to the
 pooling, which keeps no array for it. Only layers of exactly these types: those of a subclass may compute

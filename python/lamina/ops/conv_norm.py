@@ -33,12 +33,9 @@ def conv2d_norm(
     """`batch_norm` over the statistics of the batch of what `conv2d` makes, with relu then max(y, 0).
 
     x (N,H,W,C), w, b and options as of `conv2d`, gamma, beta and eps as of `batch_norm` -> y (N,OH,OW,O).
-    Errors as of the two, and for no images.
+    Errors as of the two.
     """
-    relu = check.flag("batch_norm", "relu", relu)
-    x, w, b, conv = prepare(x, w, b, **options)
-    eps, like = positive("batch_norm", "eps", eps), np.empty((0, len(w)), w.dtype)
-    _, given = with_channels("batch_norm", like, gamma=gamma, beta=beta)
+    x, w, b, conv, given, eps, relu = _prepared(x, w, b, eps, relu, options, gamma=gamma, beta=beta)
     if len(x) == 0:
         raise ValueError(f"batch_norm: no element to take statistics of {check.shown(conv.output)}")
     made, mean, var = backend().conv2d_moments(x, w, b, *conv.options)
@@ -64,3 +61,37 @@ def conv2d_norm_backward(
     )
     given = conv.has_bias, *norm.given
     return dx, dw, *(d if there else None for d, there in zip((db, dgamma, dbeta), given, strict=True))
+
+
+def conv2d_known_norm(
+    x: Any,
+    w: Any,
+    b: Any,
+    gamma: Any,
+    beta: Any,
+    mean: Any,
+    var: Any,
+    *,
+    eps: float = 1e-5,
+    relu: bool = False,
+    **options: Any,
+) -> Array:
+    """`batch_norm` with the statistics mean and var (O,) of what `conv2d` makes, which is not kept."""
+    x, w, b, conv, given, eps, relu = _prepared(
+        x, w, b, eps, relu, options, gamma=gamma, beta=beta, mean=mean, var=var
+    )
+    inv, scale = backend().batch_norm_scale(given["var"], given.get("gamma"), eps)
+    shift = given["beta"] if "beta" in given else np.zeros_like(inv)
+    y: Array = backend().conv2d_norm(x, w, b, given["mean"], scale, shift, relu, *conv.options)
+    return y
+
+
+def _prepared(
+    x: Any, w: Any, b: Any, eps: Any, relu: Any, options: dict[str, Any], **others: Any
+) -> tuple[Array, Array, Array | None, Conv2dContext, dict[str, Array], float, bool]:
+    """All arguments after their checks, and the context of the convolution."""
+    relu = check.flag("batch_norm", "relu", relu)
+    x, w, b, conv = prepare(x, w, b, **options)
+    eps, like = positive("batch_norm", "eps", eps), np.empty((0, len(w)), w.dtype)
+    _, given = with_channels("batch_norm", like, **others)
+    return x, w, b, conv, given, eps, relu

@@ -20,7 +20,7 @@ from lamina.reference.activations import (
     tanh_backward,
 )
 from lamina.reference.conv import conv2d, conv2d_backward_input, conv2d_backward_weight
-from lamina.reference.conv_norm import conv2d_moments, conv2d_norm_backward
+from lamina.reference.conv_norm import conv2d_moments, conv2d_norm, conv2d_norm_backward
 from lamina.reference.draw import draw
 from lamina.reference.embedding import embedding, embedding_backward
 from lamina.reference.gemm import bias_backward, gemm
@@ -77,6 +77,7 @@ __all__ = [
     "conv2d_backward_input",
     "conv2d_backward_weight",
     "conv2d_moments",
+    "conv2d_norm",
     "conv2d_norm_backward",
     "curve",
     "curve_backward",

@@ -2,7 +2,26 @@
 
 from lamina.reference._types import Array, Pair, Sides
 from lamina.reference.conv import conv2d, conv2d_backward_input, conv2d_backward_weight
-from lamina.reference.norm import batch_norm_backward, column_moments
+from lamina.reference.norm import batch_norm, batch_norm_backward, column_moments
+
+
+def conv2d_norm(
+    x: Array,
+    w: Array,
+    b: Array | None,
+    mean: Array,
+    scale: Array,
+    shift: Array,
+    relu: bool,
+    stride: Pair,
+    padding: Sides,
+    dilation: Pair,
+    groups: int,
+    algorithm: str = "auto",
+) -> Array:
+    """batch_norm of what conv2d makes -> (N,OH,OW,O)."""
+    y = conv2d(x, w, b, stride, padding, dilation, groups, algorithm)
+    return batch_norm(y.reshape(-1, y.shape[3]), mean, scale, shift, relu).reshape(y.shape)
 
 
 def conv2d_moments(
