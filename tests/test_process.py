@@ -30,6 +30,40 @@ caching = pytest.mark.skipif(
 
 NO_LIMITS = {"OMP_NUM_THREADS": None, "OMP_THREAD_LIMIT": None}
 COUNT = "import lamina as lm; print(lm.get_num_threads(), lm.build_info()['cpu_limit'])"
+# A product and a layer whose threads wait for each other, where OpenMP may give fewer than were asked for.
+FEWER = """
+import numpy as np, lamina as lm
+from lamina import nn, ops
+lm.set_num_threads(3)
+ops.conv2d(np.ones((16, 32, 32, 16), np.float32), np.ones((16, 3, 3, 16), np.float32))
+x = np.ones((1, 5, 200), np.float32)
+nn.LSTM(200, 200, rng=0)(x)[0].sum().backward()
+print("done")
+"""
+# A convolution and its normalisation, backward, with a little more memory each time until it is enough.
+SHORT = """
+import resource, numpy as np, lamina as lm
+from lamina import nn
+lm.set_num_threads(2)
+net = nn.Sequential(nn.Conv2d(512, 512, 1, rng=0), nn.BatchNorm2d(512))
+x = lm.Tensor(np.ones((64, 4, 4, 512), np.float32), requires_grad=True)
+failed = 0
+for more in range(200):
+    y = net(x)
+    dy = np.ones(y.shape, np.float32)
+    now = int(open("/proc/self/statm").read().split()[0]) * 4096
+    resource.setrlimit(resource.RLIMIT_AS, (now + more * 250_000, resource.RLIM_INFINITY))
+    try:
+        y.backward(dy)
+    except MemoryError:
+        failed += 1
+    else:
+        break
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        lm.config.backend().empty_cache()
+print(failed)
+"""
 # Threads that a convolution large enough for all of them adds to the process.
 STARTED = """
 import os, numpy as np
@@ -63,6 +97,22 @@ def test_affinity_limits_the_threads():
 def test_binding_threads_to_processors_does_not_hide_the_others():
     free = run(COUNT, **NO_LIMITS, OMP_PROC_BIND=None).stdout.split()
     assert run(COUNT, **NO_LIMITS, OMP_PROC_BIND="true").stdout.split() == free
+
+
+@threaded
+@pytest.mark.parametrize(
+    "setting", ["OMP_THREAD_LIMIT=1", "OMP_THREAD_LIMIT=2", "OMP_DYNAMIC=true", "OMP_MAX_ACTIVE_LEVELS=0"]
+)
+def test_fewer_threads_than_asked_for(setting):
+    name, value = setting.split("=")
+    assert run(FEWER, **NO_LIMITS | {name: value}).stdout.split() == ["done"]
+
+
+@caching
+@linux_x86
+def test_too_little_memory_inside_a_task_is_an_error():
+    (failed,) = run(SHORT).stdout.split()
+    assert int(failed) > 3
 
 
 @threaded

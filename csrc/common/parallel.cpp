@@ -127,15 +127,16 @@ bool has_openmp() {
 #endif
 }
 
-void await_late_threads(const std::atomic<int>& working) {
+void await_late_threads(const std::atomic<int>& finished) {
 #ifdef _OPENMP
   if (omp_get_thread_num() != 0) return;
   const auto start = std::chrono::steady_clock::now();
-  while (working.load(std::memory_order_relaxed) != 0)
+  const int all = omp_get_num_threads();  // perhaps fewer than were asked for
+  while (finished.load(std::memory_order_relaxed) < all)
     if (std::chrono::steady_clock::now() - start > std::chrono::microseconds(20))
       std::this_thread::sleep_for(std::chrono::microseconds(1));  // the system makes it about 50
 #else
-  (void)working;
+  (void)finished;
 #endif
 }
 

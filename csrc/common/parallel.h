@@ -27,9 +27,9 @@ int plan_threads(Index n, double cost);
 // How many of them a thread takes at a time: short ones in handfuls.
 Index plan_grain(Index n, double cost, int threads);
 
-// At the end of a region, before OpenMP's barrier, the first thread waits for the others and soon sleeps: a late thread
-// may need its processor.
-void await_late_threads(const std::atomic<int>& working);
+// At the end of a region, before OpenMP's barrier, the first thread waits for the others to finish and soon sleeps: a
+// late thread may need its processor.
+void await_late_threads(const std::atomic<int>& finished);
 
 // Of the calling thread, in the parallel region that it is in.
 Index team_rank();
@@ -77,8 +77,28 @@ __attribute__((noinline)) void take_tasks(std::atomic<Index>& next, Index n, Ind
   }
 }
 
-// f(task, scratch) for each task in 0..n-1; `scratch` is `bytes` of aligned memory of the thread's own. Tasks must not
-// throw.
+// What a thread's tasks threw, for the caller: no exception may leave a parallel region.
+class Failure {
+ public:
+  template <class F>
+  void catch_from(F&& f) {
+    try {
+      f();
+    } catch (...) {
+      if (!failed_.exchange(true)) thrown_ = std::current_exception();
+    }
+  }
+  void rethrow() const {
+    if (thrown_) std::rethrow_exception(thrown_);
+  }
+
+ private:
+  std::atomic<bool> failed_{false};
+  std::exception_ptr thrown_;
+};
+
+// f(task, scratch) for each task in 0..n-1; `scratch` is `bytes` of aligned memory of the thread's own. If a task
+// throws, its thread takes no more.
 template <class F>
 void parallel_for_scratch(Index n, double cost, std::size_t bytes, F&& f) {
   if (n <= 0) return;
@@ -93,14 +113,16 @@ void parallel_for_scratch(Index n, double cost, std::size_t bytes, F&& f) {
     return;
   }
   const Index grain = plan_grain(n, cost, threads);
-  std::atomic<int> member{0}, working{threads};
+  std::atomic<int> member{0}, finished{0};
+  Failure failure;
 #pragma omp parallel num_threads(threads)
   {
     const auto mine = static_cast<std::size_t>(member.fetch_add(1, std::memory_order_relaxed));
-    take_tasks(next, n, grain, bytes ? base + stride * mine : base, f);
-    working.fetch_sub(1, std::memory_order_relaxed);
-    await_late_threads(working);
+    failure.catch_from([&] { take_tasks(next, n, grain, bytes ? base + stride * mine : base, f); });
+    finished.fetch_add(1, std::memory_order_relaxed);
+    await_late_threads(finished);
   }
+  failure.rethrow();
 }
 
 template <class F>

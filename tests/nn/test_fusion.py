@@ -20,6 +20,12 @@ def conv(inputs=2, outputs=5, size=3, **options):
     return nn.Conv2d(inputs, outputs, size, rng=0, **options)
 
 
+def _altered(layer, **values):
+    for name, value in values.items():
+        setattr(layer, name, value)
+    return layer
+
+
 def linear(inputs=4, outputs=6, **options):
     return nn.Linear(inputs, outputs, rng=0, **options)
 
@@ -112,7 +118,7 @@ def _letters(net):
     modules = list(net)
     letters = ["s"] * len(modules)
     start = 0
-    for layers, relu in steps_of(net, modules):
+    for layers, relu in steps_of(net):
         for layer in layers:
             start = next(i for i in range(start, len(modules)) if modules[i] is layer) + 1
             letters[start - 1] = "n" if layer is not layers[-1] else "w" if relu else "a"
@@ -244,15 +250,27 @@ def test_watchers_see_every_layer():
         ([nn.ReLU(), nn.MaxPool2d(2)], (2, 3), r"MaxPool2d: x must .* \[layer 1\]"),
         ([conv(), nn.ReLU()], (1, 5, 5, 3), r"Conv2d: x has 3 channels .* \[layer 0\]"),
         ([nn.BatchNorm2d(2), nn.ReLU()], (1, 5, 5, 3), r"BatchNorm2d: the last axis .*"),
+        ([conv(), nn.BatchNorm2d(5)], (1, 5, 5, 3), r"Conv2d: x has 3 channels .* \[layer 0\]"),
+        ([conv(), nn.BatchNorm2d(5)], (1, 3, 3, 2), "BatchNorm2d: training needs more than one value"),
+        ([conv(), nn.BatchNorm2d(5)], (0, 3, 3, 2), ".*"),
+        ([conv(), nn.BatchNorm2d(5)], (), r"Conv2d: x must have 4 axes, NHWC, got 0 .* \[layer 0\]"),
+        ([conv(), _altered(nn.BatchNorm2d(5), eps=0.0)], (2, 4, 4, 2), r"BatchNorm2d: eps .* \[layer 1\]"),
+        ([conv(), _altered(nn.BatchNorm2d(5), relu=1)], (2, 4, 4, 2), r"BatchNorm2d: relu .* \[layer 1\]"),
+        (
+            [nn.MaxPool2d(2, return_indices=True), conv(), nn.BatchNorm2d(5)],
+            (2, 8, 8, 2),
+            ".* list of tensors",
+        ),
     ],
 )
 def test_errors_name_the_layer(layers, x, message):
     net, x = nn.Sequential(*layers), np.ones(x, np.float32)
-    with pytest.raises(ValueError, match=message) as fused:
+    with pytest.raises((ValueError, TypeError), match=message) as fused:
         net(x)
-    with pytest.raises(ValueError, match=message) as plain, watching(lambda *_: None):
+    with pytest.raises((ValueError, TypeError), match=message) as plain, watching(lambda *_: None):
         net(x)
     assert str(fused.value) == str(plain.value)
+    assert type(fused.value) is type(plain.value)
 
 
 def test_a_change_of_layers_is_seen():
@@ -279,10 +297,10 @@ def test_a_change_of_layers_is_seen():
 def test_training_does_not_group_the_layers_anew():
     net, x = nn.Sequential(nn.BatchNorm2d(2), nn.ReLU(), nn.Dropout(0.5)), np.ones(IMAGE, np.float32)
     net(x)
-    steps = steps_of(net, list(net))
+    steps = steps_of(net)
     net.eval()(x)
     net.train()(x)
-    assert steps_of(net, list(net)) is steps
+    assert steps_of(net) is steps
 
 
 def test_a_net_that_goes_is_forgotten():
@@ -347,3 +365,20 @@ def test_a_compiled_net_makes_fewer_calls():
     setattr(net, "1", nn.Tanh())
     for _ in range(3):  # predict makes a plan of its own
         np.testing.assert_array_equal(net.predict(x), _one_by_one(net, x)["y"])
+
+
+def test_gradients_of_a_parameter_of_both_layers():
+    """Are added up in the same order: a third one shows it."""
+    net = nn.Sequential(conv(5, padding=1), nn.BatchNorm2d(5))
+    net[0].bias = net[1].bias
+    x = _values((3, 7, 6, 5), "normal", np.float32)
+
+    def gradients(one_by_one):
+        mine, found = copy.deepcopy(net), []
+        for seed in range(3):
+            y = mine[1](mine[0](mine[1](mine[0](lm.Tensor(x))))) if one_by_one else mine(mine(lm.Tensor(x)))
+            y.backward(np.random.default_rng(seed).standard_normal(y.shape).astype(np.float32))
+            found.append(mine[1].bias.grad.copy())
+        return found
+
+    np.testing.assert_array_equal(gradients(False), gradients(True))

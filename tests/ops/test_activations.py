@@ -14,7 +14,7 @@ def _sweep(dtype):
     unsigned = np.uint32 if dtype == np.float32 else np.uint64
     patterns = np.linspace(0, 2.0**info.bits - 2.0 ** (info.bits - 20), 60_001).astype(unsigned)
     spread = patterns.view(dtype)
-    bent = np.concatenate([np.linspace(-s, s, 20_001) for s in (0.01, 1, 10, 100, 750)]).astype(dtype)
+    bent = np.concatenate([np.linspace(-s, s, 20_001) for s in (0.01, 0.3, 1, 3, 10, 100, 750)]).astype(dtype)
     return np.concatenate([spread[np.isfinite(spread)], bent])
 
 
@@ -34,21 +34,21 @@ def _wide(dtype):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_sigmoid_within_4_ulp(dtype):
+def test_sigmoid_within_3_ulp(dtype):
     x = _sweep(dtype)
     y, _ = ops.sigmoid(x)
     with np.errstate(over="ignore"):
         right = 1 / (1 + np.exp(-x.astype(_wide(dtype))))
     ulps = _ulps(y, right, dtype)
-    assert ulps.max() <= 4, f"{ulps.max()} ulp at {x[ulps.argmax()]!r}"
+    assert ulps.max() <= 3, f"{ulps.max()} ulp at {x[ulps.argmax()]!r}"
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_tanh_within_4_ulp(dtype):
+def test_tanh_within_3_ulp_or_5(dtype):
     x = _sweep(dtype)
     y, _ = ops.tanh(x)
     ulps = _ulps(y, np.tanh(x.astype(_wide(dtype))), dtype)
-    assert ulps.max() <= 4, f"{ulps.max()} ulp at {x[ulps.argmax()]!r}"
+    assert ulps.max() <= (3 if dtype == np.float32 else 5), f"{ulps.max()} ulp at {x[ulps.argmax()]!r}"
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

@@ -15,8 +15,9 @@ def conv_norm(conv: Conv2d, norm: BatchNorm2d, x: Any, *, relu: bool) -> Tensor:
 
     In one go while the batch is normalised by itself, or by known statistics without a way back.
     """
-    inputs = (x, conv.weight, conv.bias, norm.weight, norm.bias)
-    if not (_fit(conv, norm) and len(x.data)) or (not norm.training and is_recorded(inputs)):
+    inputs = (x, norm.weight, norm.bias, conv.weight, conv.bias)  # in the order of their gradients one by one
+    fits = isinstance(x, Tensor) and x.ndim == 4 and len(x.data) > 0 and _fit(conv, norm)
+    if not fits or (not norm.training and is_recorded(inputs)):
         y: Tensor = norm(conv(x), relu=relu)
         return y
     x = floating(x, conv.weight.dtype)
@@ -27,7 +28,7 @@ def conv_norm(conv: Conv2d, norm: BatchNorm2d, x: Any, *, relu: bool) -> Tensor:
             return Tensor(conv2d_known_norm(*given, norm.running_mean, norm.running_var, **options))
         result, ctx = conv2d_norm(*given, **options)
     except (TypeError, ValueError) as error:
-        name_layer(error, conv)
+        name_layer(error, norm if str(error).startswith("batch_norm: ") else conv)
         raise
     norm._require_many(ctx.norm.x.shape)
     norm._follow(ctx.norm)

@@ -48,11 +48,11 @@ class _Known(NamedTuple):
 _known: weakref.WeakKeyDictionary[Module, _Known] = weakref.WeakKeyDictionary()
 
 
-def steps_of(sequential: Module, modules: Sequence[Module]) -> list[Step]:
-    """What to call for the `modules` of a Sequential, one after the other."""
+def steps_of(sequential: Any) -> list[Step]:
+    """What to call for the modules of a Sequential, one after the other."""
     changed, known = Module._changed, _known.get(sequential)
     if known is None or known.changed is not changed:
-        known = _known[sequential] = _Known(changed, _grouped(modules))
+        known = _known[sequential] = _Known(changed, _grouped(list(sequential)))
     return known.steps
 
 

@@ -56,13 +56,15 @@ class Module:
                 f"{type(self).__name__}.{name} is a Parameter, which {type(value).__name__} cannot replace: "
                 f"copy into .{name}.data[...], or set nn.Parameter(...)"
             )
-        if name != "training":
-            Module._changed = object()
         object.__setattr__(self, name, value)
+        if (
+            name != "training"
+        ):  # only now: who looks before may know the former value by the former token alone
+            Module._changed = object()
 
     def __delattr__(self, name: str) -> None:
-        Module._changed = object()
         object.__delattr__(self, name)
+        Module._changed = object()
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """What the module computes; called through `module(x)`."""

@@ -33,7 +33,7 @@ class Sequential(Module):
             for module in self:
                 y = module(y)
             return y
-        for step in steps_of(self, list(self)):
+        for step in steps_of(self):
             y = step(y)
         return y
 

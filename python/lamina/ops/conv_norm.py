@@ -48,19 +48,21 @@ def conv2d_norm(
 @fills
 def conv2d_norm_backward(
     dy: Any, ctx: ConvNormContext, needs_dx: bool = True, into: Into = (None,) * 5
-) -> tuple[Array | None, Array, Array | None, Array | None, Array | None]:
-    """dy (N,OH,OW,O) -> dx or None if not needed, dw, db, dgamma, dbeta; None for what was not given.
+) -> tuple[Array | None, Array | None, Array | None, Array, Array | None]:
+    """dy (N,OH,OW,O) -> dx or None if not needed, dgamma, dbeta, dw, db; None for what was not given.
 
-    into: arrays for the gradients of x, w, b, gamma and beta; None for new ones, as always for x.
+    into: arrays for these gradients; None for new ones, as always for dx.
     """
     conv, norm = ctx
     dy = check.gradient("conv2d_norm_backward", "dy", dy, conv.w, conv.output)
     normal = norm.mean, norm.inv, norm.scale, norm.shift
     dx, dw, db, dgamma, dbeta = backend().conv2d_norm_backward(
-        dy, norm.x, *normal, norm.relu, conv.x, conv.w, *conv.options, needs_dx, *into[1:5]
+        *(dy, norm.x, *normal, norm.relu, conv.x, conv.w, *conv.options, needs_dx),
+        *(into[3], into[4], into[1], into[2]),
     )
-    given = conv.has_bias, *norm.given
-    return dx, dw, *(d if there else None for d, there in zip((db, dgamma, dbeta), given, strict=True))
+    has_gamma, has_beta = norm.given
+    found = dgamma if has_gamma else None, dbeta if has_beta else None
+    return dx, *found, dw, db if conv.has_bias else None
 
 
 def conv2d_known_norm(
@@ -90,8 +92,8 @@ def _prepared(
     x: Any, w: Any, b: Any, eps: Any, relu: Any, options: dict[str, Any], **others: Any
 ) -> tuple[Array, Array, Array | None, Conv2dContext, dict[str, Array], float, bool]:
     """All arguments after their checks, and the context of the convolution."""
-    relu = check.flag("batch_norm", "relu", relu)
     x, w, b, conv = prepare(x, w, b, **options)
+    relu = check.flag("batch_norm", "relu", relu)
     eps, like = positive("batch_norm", "eps", eps), np.empty((0, len(w)), w.dtype)
     _, given = with_channels("batch_norm", like, **others)
     return x, w, b, conv, given, eps, relu
