@@ -85,8 +85,10 @@ template <class T, class Sums>
 bool backward_by_parts(const Conv2dShape& s, const NormGradients<T>& gradients, const T* x, const T* w, T* dx, T* dw,
                        T* db) {
   constexpr std::size_t kMostBytes = 1 << 20;
+  constexpr Index kLeastPixels = 64;  // of a part: its filters are packed for it
   const Sums sums(s);
   const WeightPlan& plan = sums.plan;
+  if (s.groups == 1 && plan.images * plan.rows * s.OW < kLeastPixels) return false;
   const std::size_t part_bytes =
       (sizeof(T) * static_cast<std::size_t>(plan.images * plan.rows * s.OW * s.O) + kAlignment - 1) / kAlignment *
       kAlignment;
