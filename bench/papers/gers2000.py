@@ -201,7 +201,7 @@ def run(effort: Effort) -> Iterator[Row]:
     nets = effort.pick(1, 3, 10)
     updates, length = effort.pick(500, 3000, 3000), effort.pick(2_000, 10_000, 100_000)
     yield from _continual(nets, updates, length, judged=not effort.quick)
-    yield from _gaps(nets, 9, effort.pick(1500, 5000, 5000))
+    yield from _gaps(nets, 9, effort.pick(3000, 5000, 5000))
     if effort.long:
         yield from _gaps(nets, 49, 20_000)
         yield from _own_way(5, 30_000, 100_000)
