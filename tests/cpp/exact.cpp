@@ -205,7 +205,7 @@ void check_sequence(Index N, Index T_, Index D, Index H, bool with_tokens) {
   Sequence<T> q{};
   q.x = with_tokens ? nullptr : x.data(), q.tokens = with_tokens ? tokens.data() : nullptr;
   q.h0 = h0.data(), q.w_ih = w_ih.data(), q.w_hh = w_hh.data(), q.b = b.data();
-  q.y = ty.data(), q.xh = xh.data(), q.gates = gates.data();
+  q.y = ty.data(), q.xh = xh.data(), q.gates = gates.data(), q.ldy = H;
   kernels<T>().sequence(Cell::rnn_relu, s, q);
   SequenceGradient<T> d{};
   d.dy = dy.data(), d.dh_last = dlast.data(), d.dx = tdx.data(), d.dh0 = tdh.data();
