@@ -33,6 +33,47 @@ class RowParts {
   const SequenceShape& s_;
 };
 
+constexpr double kCurve = 50;  // operations that take as long as a sigmoid or tanh
+
+// How threads share the work: parts of the sequences, each a thread's own, or one part and a team for its units. A team
+// takes up to kFewSequences, as far as a member's part of a step is longer than waiting for the others; and more of
+// them, fewer than kFewEach a thread, where all threads' parts are large. Its members deal `blocks` of units.
+class Shares {
+ public:
+  Shares(const SequenceShape& s, Cell cell, Index D, Index blocks) : parts(s, product(s, cell, D)) {
+    constexpr double kLargePart = 1e6, kLeastPart = 4e4;
+    constexpr Index kFewEach = 4;
+    const double step =
+        static_cast<double>(s.N) * (product(s, cell, D) + kCurve * static_cast<double>(gate_count(cell) * s.H));
+    const Index threads = max_threads();
+    if (s.N <= kFewSequences)
+      team = least(least(threads, processors()), static_cast<Index>(step / kLeastPart));
+    else if (s.N < kFewEach * threads && step >= kLargePart * static_cast<double>(threads))
+      team = threads;
+    team = greatest(1, least(team, blocks));
+    if (team > 1) parts.count = 1;
+    cost = product(s, cell, D) * static_cast<double>(s.total()) / static_cast<double>(parts.count);
+  }
+  // f(part, member, scratch), for each part or for each member of the team.
+  template <class F>
+  void run(std::size_t bytes, F&& f) const {
+    if (team > 1) return parallel_team(team, bytes, [&](Member& member, void* scratch) { f(0, member, scratch); });
+    parallel_for_scratch(parts.count, cost, bytes, [&](Index part, void* scratch) {
+      std::atomic<Index> nobody{0};
+      Member alone(nobody, 0, 1);
+      f(part, alone, scratch);
+    });
+  }
+  RowParts parts;
+  Index team = 1;
+  double cost;
+
+ private:
+  static double product(const SequenceShape& s, Cell cell, Index D) {  // of one sequence at a step
+    return 2.0 * static_cast<double>(gate_count(cell) * s.H * (D + s.H));
+  }
+};
+
 // Panels [first, last) of a product.
 struct PanelRange {
   Index first, last;

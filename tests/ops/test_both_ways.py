@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lamina import config, ops
-from lamina.ops.sequence import both_ways, both_ways_backward
+from lamina.ops.both_ways import both_ways, both_ways_backward
 from tests.ops.case import SEQUENCES
 
 CELLS = [

@@ -6,8 +6,8 @@ import pytest
 import lamina as lm
 from lamina import _hosted as hosted
 from lamina import config, nn, ops, optim
+from lamina.ops.both_ways import both_ways, both_ways_backward
 from lamina.ops.conv_norm import conv2d_norm, conv2d_norm_backward
-from lamina.ops.sequence import both_ways, both_ways_backward
 from tests.ops.case import SEQUENCES
 
 RNG = np.random.default_rng(0)

@@ -13,8 +13,8 @@ from lamina.nn._cast import floating
 from lamina.nn.dropout import Dropout
 from lamina.nn.module import Array, Module, Parameter
 from lamina.ops import _check as check
+from lamina.ops.both_ways import both_ways, both_ways_backward
 from lamina.ops.gates import sequence_activations
-from lamina.ops.sequence import both_ways, both_ways_backward
 
 
 class _Recurrent(Module):

@@ -5,7 +5,6 @@ exist: they cost nothing and touch no gradient. The other direction is the same 
 sequence, from its own last one, packed in reverse.
 """
 
-from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -17,7 +16,6 @@ from lamina.config import backend
 from lamina.ops import _check as check
 from lamina.ops._check import Array
 from lamina.ops._into import Into, fills
-from lamina.ops.add import add
 
 _Indices = npt.NDArray[np.int64]
 
@@ -121,8 +119,8 @@ def rnn(
     predictions, but `rnn_backward` cannot follow. ValueError for shapes, lengths, tokens and names that do
     not fit, TypeError for other than float32 or float64 arrays and integer lengths.
     """
-    cell, masks = _cell("rnn", nonlinearity=nonlinearity), (recurrent_mask, zone_h, None)
-    y, h, _, ctx = _forward("rnn", cell, x, h0, None, w_ih, w_hh, b, lengths, reverse, masks, keep)
+    cell, masks = cell_of("rnn", nonlinearity=nonlinearity), (recurrent_mask, zone_h, None)
+    y, h, _, ctx = forward("rnn", cell, x, h0, None, w_ih, w_hh, b, lengths, reverse, masks, keep)
     return (y, h), ctx
 
 
@@ -134,7 +132,7 @@ def rnn_backward(
 
     into: arrays for the gradients of x, h0, w_ih, w_hh and b; None for new ones, as always for the first two.
     """
-    dx, dh0, _, dw_ih, dw_hh, db = _backward("rnn_backward", dy, dh_last, None, ctx, needs_dx, into[2:5])
+    dx, dh0, _, dw_ih, dw_hh, db = backward("rnn_backward", dy, dh_last, None, ctx, needs_dx, into[2:5])
     return dx, dh0, dw_ih, dw_hh, db
 
 
@@ -159,8 +157,8 @@ def gru(
     acts before the product, as in the paper: n = tanh(x w_n^T + b_n + (r h) w_hn^T), b (3H,). The rest as for
     `rnn`.
     """
-    cell, masks = _cell("gru", reset_after=reset_after), (recurrent_mask, zone_h, None)
-    y, h, _, ctx = _forward("gru", cell, x, h0, None, w_ih, w_hh, b, lengths, reverse, masks, keep)
+    cell, masks = cell_of("gru", reset_after=reset_after), (recurrent_mask, zone_h, None)
+    y, h, _, ctx = forward("gru", cell, x, h0, None, w_ih, w_hh, b, lengths, reverse, masks, keep)
     return (y, h), ctx
 
 
@@ -172,7 +170,7 @@ def gru_backward(
 
     into: arrays for the gradients of x, h0, w_ih, w_hh and b; None for new ones, as always for the first two.
     """
-    dx, dh0, _, dw_ih, dw_hh, db = _backward("gru_backward", dy, dh_last, None, ctx, needs_dx, into[2:5])
+    dx, dh0, _, dw_ih, dw_hh, db = backward("gru_backward", dy, dh_last, None, ctx, needs_dx, into[2:5])
     return dx, dh0, dw_ih, dw_hh, db
 
 
@@ -198,7 +196,7 @@ def lstm(
     Where zone_c (N,T,H) is not 0, c stays. The rest as for `rnn`.
     """
     masks = (recurrent_mask, zone_h, zone_c)
-    y, h, c, ctx = _forward("lstm", "lstm", x, h0, c0, w_ih, w_hh, b, lengths, reverse, masks, keep)
+    y, h, c, ctx = forward("lstm", "lstm", x, h0, c0, w_ih, w_hh, b, lengths, reverse, masks, keep)
     return (y, h, c), ctx
 
 
@@ -207,60 +205,10 @@ def lstm_backward(
     dy: Any, dh_last: Any, dc_last: Any, ctx: SequenceContext, needs_dx: bool = True, into: Into = (None,) * 6
 ) -> tuple[Array | None, Array, Array, Array, Array, Array]:
     """dy (N,T,H), dh_last and dc_last (N,H) -> dx (or None), dh0, dc0, dw_ih, dw_hh, db; into as of `rnn`."""
-    return _backward("lstm_backward", dy, dh_last, dc_last, ctx, needs_dx, into[3:6])
+    return backward("lstm_backward", dy, dh_last, dc_last, ctx, needs_dx, into[3:6])
 
 
-def both_ways(
-    op: str,
-    x: Any,
-    first: Sequence[Any],
-    second: Sequence[Any],
-    *,
-    lengths: Any = None,
-    masks: Sequence[Mapping[str, Any]] = ({}, {}),
-    keep: bool = True,
-    **options: Any,
-) -> tuple[tuple[Array, ...], tuple[SequenceContext, SequenceContext]]:
-    """`rnn`, `gru` or `lstm`, by name, forwards and in reverse: x as of one of them, y (N,T,2H).
-
-    first, second: of each direction the states and then the weights, as that op takes them; masks: and its
-    masks. -> y, the last states of the first direction, those of the second; a context for each.
-    """
-    cell, found, contexts = _cell(op, **options), list[Array](), list[SequenceContext]()
-    y: Array | None = None
-    for block, arrays in enumerate((first, second)):
-        *states, w_ih, w_hh, b = arrays
-        h0, c0 = (*states, None)[:2]
-        given = masks[block]
-        some = given.get("recurrent_mask"), given.get("zone_h"), given.get("zone_c")
-        y3, h, c, ctx = _forward(
-            op, cell, x, h0, c0, w_ih, w_hh, b, lengths, block == 1, some, keep, Block(2, block), y
-        )
-        y, found, contexts = ctx.arrays[-4], [*found, h, *([] if c0 is None else [c])], [*contexts, ctx]
-    return (y3, *found), (contexts[0], contexts[1])
-
-
-@fills
-def both_ways_backward(dy: Any, *others: Any, into: Into = (None,) * 11) -> tuple[Any, ...]:
-    """dy (N,T,2H), the gradients of the last states, the contexts, and whether dx is needed.
-
-    -> dx or None, and the gradients of all of `first` and of `second`. into: arrays for them in this order;
-    None for new ones, as always for dx and those of states.
-    """
-    *last, contexts, needs_dx = others
-    states, found, dxs = len(last) // 2, list[Any](), list[Any]()
-    for i, ctx in enumerate(contexts):
-        dh, *dc = last[i * states : (i + 1) * states]
-        at = 1 + i * (states + 3) + states
-        dx, dh0, dc0, *weights = _backward(
-            "both_ways_backward", dy, dh, dc[0] if dc else None, ctx, needs_dx, into[at : at + 3]
-        )
-        found += [dh0, *([dc0] if dc else []), *weights]
-        dxs.append(dx)
-    return None if dxs[0] is None else add(*dxs)[0], *found
-
-
-def _cell(op: str, *, nonlinearity: str = "tanh", reset_after: bool = True) -> str:
+def cell_of(op: str, *, nonlinearity: str = "tanh", reset_after: bool = True) -> str:
     """The name that kernels know."""
     if op == "rnn":
         return f"rnn_{check.choice('rnn', 'nonlinearity', nonlinearity, ('tanh', 'relu', 'satlin'))}"
@@ -270,7 +218,7 @@ def _cell(op: str, *, nonlinearity: str = "tanh", reset_after: bool = True) -> s
 _GATES = {"rnn": (1, 1), "gru": (3, 4), "gru_before": (3, 3), "lstm": (4, 4)}  # in the weights, in the bias
 
 
-def _forward(
+def forward(
     op: str,
     cell: str,
     x: Any,
@@ -334,7 +282,7 @@ def _masks(op: str, h0: Array, steps: int, packing: Packing, given: tuple[Any, A
     return mask, zone_h, zone_c
 
 
-def _backward(
+def backward(
     op: str, dy: Any, dh_last: Any, dc_last: Any, ctx: SequenceContext, needs_dx: bool, into: Into
 ) -> tuple[Any, Array, Any, Array, Array, Array]:
     """into: arrays for dw_ih, dw_hh and db."""
